@@ -1,0 +1,173 @@
+//! The daemon: everything put together, from start to shutdown.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use supakeep_flow::backup::Ports;
+use supakeep_flow::cycle::Retention;
+use supakeep_flow::failure::Failure;
+use supakeep_flow::ports::{Clock, Observer, Repository};
+use supakeep_flow::recipe::Recipe;
+use supakeep_model::catalog::Catalog;
+use supakeep_model::event::RunEvent;
+use supakeep_model::profile::Profile;
+use supakeep_model::secret::Secret;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::http::{Interface, router};
+use crate::log::LogObserver;
+use crate::metrics::Metrics;
+use crate::status::{RepositoryView, Status, StatusSpec};
+use crate::supervisor::Supervisor;
+use crate::ticker::Ticker;
+
+/// How long open HTTP connections may take to end.
+const HTTP_END: Duration = Duration::from_secs(5);
+
+/// Makes the ports of a run, told to whoever is given. It is called for each run, since what was not
+/// there at the start, a mount say, can be there later.
+pub type MakePorts = Arc<dyn Fn() -> Result<Ports, Failure> + Send + Sync>;
+
+/// What the daemon is made from.
+pub struct DaemonSpec {
+    /// The stack's name.
+    pub stack: String,
+    /// The profiles.
+    pub profiles: Vec<Profile>,
+    /// What all backups have in common.
+    pub recipe: Recipe,
+    /// What retention goes by.
+    pub retention: Retention,
+    /// Where HTTP listens.
+    pub listen: SocketAddr,
+    /// What a caller must show to start a run.
+    pub token: Option<Secret<String>>,
+    /// How long a run may go on after a signal.
+    pub grace: Duration,
+}
+
+/// Why the daemon cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The address is taken or not ours.
+    #[error("http.listen: cannot listen on {0}: {1}")]
+    Listen(SocketAddr, std::io::Error),
+    /// The ticker does not start.
+    #[error("the ticker does not start: {0}")]
+    Ticker(String),
+}
+
+/// A daemon that is ready to run.
+pub struct Daemon {
+    spec: DaemonSpec,
+    repository: Arc<dyn Repository>,
+    clock: Arc<dyn Clock>,
+    status: Arc<Status>,
+    metrics: Arc<Metrics>,
+}
+
+/// Tells an event to everybody.
+struct Everybody(Vec<Arc<dyn Observer>>);
+
+impl Observer for Everybody {
+    fn observe(&self, event: &RunEvent) {
+        self.0.iter().for_each(|observer| observer.observe(event));
+    }
+}
+
+impl Daemon {
+    /// Reads what the repository holds. A repository that cannot be read or written is no reason not to
+    /// start: saying so is what the daemon is for.
+    pub fn new(spec: DaemonSpec, repository: Arc<dyn Repository>, clock: Arc<dyn Clock>) -> Daemon {
+        let view = RepositoryView::of(&*repository, clock.now());
+        if let Some(error) = &view.error {
+            tracing::error!("the repository cannot be used: {error}");
+        }
+        sweep(&*repository);
+        let catalog = repository.catalog().unwrap_or_else(|_| Catalog::default());
+        let status_spec = StatusSpec {
+            version: spec.recipe.build.version.clone(),
+            stack: spec.stack.clone(),
+            profiles: spec.profiles.clone(),
+            min_free_bytes: spec.recipe.min_free_bytes,
+        };
+        let metrics = Arc::new(Metrics::new(&spec.recipe.build, &spec.profiles));
+        let status = Arc::new(Status::new(status_spec, catalog, view));
+        Daemon { spec, repository, clock, status, metrics }
+    }
+
+    /// Who is told what happens in a run.
+    pub fn observer(&self) -> Arc<dyn Observer> {
+        let status = Arc::clone(&self.status) as Arc<dyn Observer>;
+        let metrics = Arc::clone(&self.metrics) as Arc<dyn Observer>;
+        Arc::new(Everybody(vec![Arc::new(LogObserver), status, metrics]))
+    }
+
+    /// Runs until `stop` is cancelled and what was running has ended.
+    pub async fn run(self, make_ports: MakePorts, stop: CancellationToken) -> Result<(), DaemonError> {
+        let listen = self.spec.listen;
+        let listener = TcpListener::bind(listen).await.map_err(|error| DaemonError::Listen(listen, error))?;
+        let (ticker, ticks) =
+            Ticker::start().await.map_err(|error| DaemonError::Ticker(error.to_string()))?;
+        let (requests, incoming) = mpsc::channel(8);
+        let observer = self.observer();
+        let http = tokio::spawn(serve(listener, self.interface(requests), stop.clone()));
+        self.greet();
+        let supervisor = Supervisor {
+            recipe: self.spec.recipe,
+            retention: self.spec.retention,
+            repository: self.repository,
+            clock: self.clock,
+            observer,
+            status: self.status,
+            make_ports,
+            cancel_runs: CancellationToken::new(),
+        };
+        supervisor.run(ticks, incoming, stop, self.spec.grace).await;
+        ticker.stop().await;
+        // Connections that are kept open by their clients end with the process.
+        let _ = tokio::time::timeout(HTTP_END, http).await;
+        tracing::info!("stopped");
+        Ok(())
+    }
+
+    fn interface(&self, requests: mpsc::Sender<crate::supervisor::RunRequest>) -> Interface {
+        Interface {
+            status: Arc::clone(&self.status),
+            metrics: Arc::clone(&self.metrics),
+            repository: Arc::clone(&self.repository),
+            clock: Arc::clone(&self.clock),
+            token: self.spec.token.clone().map(Arc::new),
+            requests,
+        }
+    }
+
+    fn greet(&self) {
+        let build = &self.spec.recipe.build;
+        let (version, revision) = (build.version.as_str(), build.revision.as_str());
+        let listen = self.spec.listen;
+        tracing::info!(version, revision, stack = self.spec.stack, %listen, "supakeep is running");
+        let now = self.clock.now();
+        for profile in &self.spec.profiles {
+            let next = profile.schedule.next_after(now).map(|slot| slot.at.to_string()).unwrap_or_default();
+            tracing::info!(profile = profile.name, next, "scheduled");
+        }
+    }
+}
+
+/// What a run that died has left is removed now rather than before the next run: it takes up space.
+fn sweep(repository: &dyn Repository) {
+    if let Err(error) = repository.lock() {
+        tracing::debug!(code = %error.code, "not sweeping: {error}");
+    }
+}
+
+async fn serve(listener: TcpListener, interface: Interface, stop: CancellationToken) {
+    let served = axum::serve(listener, router(interface)).with_graceful_shutdown(stop.cancelled_owned());
+    if let Err(error) = served.await {
+        tracing::error!("the HTTP interface has ended: {error}");
+    }
+}

@@ -1,0 +1,12 @@
+//! Supakeep as a service: schedules that start runs, and the places where one can see how they went.
+
+mod daemon;
+mod http;
+mod log;
+mod metrics;
+mod status;
+mod supervisor;
+mod ticker;
+
+pub use daemon::{Daemon, DaemonError, DaemonSpec, MakePorts};
+pub use status::{RepositoryView, Status, StatusSpec};

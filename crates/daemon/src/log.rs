@@ -1,0 +1,68 @@
+//! Events as log lines: the one place where a run is logged.
+
+use supakeep_flow::ports::Observer;
+use supakeep_model::event::{Phase, RunEvent};
+use supakeep_model::manifest_head::{ManifestHead, Outcome};
+use supakeep_model::quantity::show_bytes;
+
+/// Writes a line for each event that somebody may want to read later.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct LogObserver;
+
+impl Observer for LogObserver {
+    fn observe(&self, event: &RunEvent) {
+        match event {
+            RunEvent::Started { run, .. } => {
+                let profile = run.profile.as_deref().unwrap_or("-");
+                tracing::info!(id = %run.id, profile, trigger = ?run.trigger, "backup started");
+            }
+            RunEvent::Entered { id, phase, subject, .. } => {
+                let level_is_info = matches!(phase, Phase::Database | Phase::Verify);
+                if level_is_info {
+                    tracing::info!(%id, subject, "{}", phase.as_str());
+                } else {
+                    tracing::debug!(%id, subject, "{}", phase.as_str());
+                }
+            }
+            RunEvent::Progressed { .. } => {}
+            RunEvent::Ended { head } => ended(head),
+            RunEvent::Skipped { profile, slot, reason } => {
+                tracing::warn!(profile, %slot, reason, "a scheduled backup was skipped");
+            }
+            RunEvent::Verified { head } => {
+                let ok = head.verified.as_ref().is_some_and(|proof| proof.ok);
+                tracing::info!(id = %head.id, ok, "verified");
+            }
+            RunEvent::Pruned { id, profile, stored_bytes } => {
+                let profile = profile.as_deref().unwrap_or("-");
+                tracing::info!(%id, profile, freed = show_bytes(*stored_bytes), "removed by retention");
+            }
+            RunEvent::Fault { code, message } => {
+                tracing::error!(code = %code, hint = code.hint(), "{message}");
+            }
+        }
+    }
+}
+
+fn ended(head: &ManifestHead) {
+    let (id, seconds) = (&head.id, head.duration_seconds);
+    let profile = head.profile.as_deref().unwrap_or("-");
+    for warning in &head.warnings {
+        tracing::warn!(%id, profile, "{warning}");
+    }
+    match (head.outcome, &head.error, &head.suspicion) {
+        (Outcome::Failed, Some(error), _) => {
+            tracing::error!(%id, profile, seconds, code = %error.code, hint = error.hint, "backup failed: {}", error.message);
+        }
+        (Outcome::Failed, None, _) => tracing::error!(%id, profile, seconds, "backup failed"),
+        (Outcome::Suspect, _, suspicion) => {
+            let reasons =
+                suspicion.as_ref().map(|suspicion| suspicion.reasons.join("; ")).unwrap_or_default();
+            tracing::error!(%id, profile, seconds, code = "suspect", "backup complete, but suspect: {reasons}");
+        }
+        (Outcome::Complete, _, _) => {
+            let (stored, rows) = (show_bytes(head.totals.stored_bytes), head.totals.rows);
+            tracing::info!(%id, profile, seconds, stored, rows, "backup complete and verified");
+        }
+    }
+}

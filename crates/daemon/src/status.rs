@@ -1,0 +1,171 @@
+//! What is known at this moment: the catalog, the repository's state, and what is running.
+//!
+//! It folds events and re-reads manifests; it never asks a run.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use supakeep_flow::ports::{Observer, Repository, Space};
+use supakeep_model::OffsetDateTime;
+use supakeep_model::catalog::Catalog;
+use supakeep_model::event::{RunEvent, RunRef};
+use supakeep_model::health::{Health, Live, ProfileHealth, RepositoryHealth, needed_bytes, of_profile};
+use supakeep_model::manifest_head::{ManifestHead, Outcome};
+use supakeep_model::profile::Profile;
+
+/// How many failures that could not be recorded are remembered.
+const MOST_UNRECORDED: usize = 32;
+
+/// The parts of the repository's state that no manifest tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepositoryView {
+    /// When it was first used.
+    pub first_start: OffsetDateTime,
+    /// Room.
+    pub space: Space,
+    /// Why it cannot be written, if it cannot.
+    pub error: Option<String>,
+}
+
+impl RepositoryView {
+    /// Looks at the repository; tries to write to it. `otherwise` stands for what cannot be found out.
+    pub fn of(repository: &dyn Repository, otherwise: OffsetDateTime) -> RepositoryView {
+        let error = repository.prepare().err().map(|error| error.message);
+        RepositoryView {
+            first_start: repository.first_start().unwrap_or(otherwise),
+            space: repository.space().unwrap_or_default(),
+            error,
+        }
+    }
+}
+
+/// What does not change while the daemon runs.
+pub struct StatusSpec {
+    /// supakeep's version.
+    pub version: String,
+    /// The stack's name.
+    pub stack: String,
+    /// The profiles.
+    pub profiles: Vec<Profile>,
+    /// `repository.min_free`.
+    pub min_free_bytes: u64,
+}
+
+struct State {
+    catalog: Catalog,
+    repository: RepositoryView,
+    /// Failed runs of which not even a record could be kept.
+    unrecorded: Vec<Arc<ManifestHead>>,
+    running: Option<RunRef>,
+    next_runs: BTreeMap<String, OffsetDateTime>,
+}
+
+/// Shared by the supervisor, which changes it, and the HTTP interface, which shows it.
+pub struct Status {
+    spec: StatusSpec,
+    state: Mutex<State>,
+}
+
+impl Status {
+    /// Before anything has happened.
+    pub fn new(spec: StatusSpec, catalog: Catalog, repository: RepositoryView) -> Status {
+        let state =
+            State { catalog, repository, unrecorded: Vec::new(), running: None, next_runs: BTreeMap::new() };
+        Status { spec, state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change is a single assignment, so a panic elsewhere leaves nothing half-changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a catalog that has been read again.
+    pub fn set_catalog(&self, catalog: Catalog) {
+        let mut state = self.state();
+        state.unrecorded.retain(|head| !catalog.contains(&head.id));
+        state.catalog = catalog;
+    }
+
+    /// Takes a new look at the repository.
+    pub fn set_repository(&self, repository: RepositoryView) {
+        self.state().repository = repository;
+    }
+
+    /// Notes when each profile runs next.
+    pub fn set_next_run(&self, profile: &str, next: Option<OffsetDateTime>) {
+        let mut state = self.state();
+        match next {
+            Some(next) => state.next_runs.insert(profile.to_owned(), next),
+            None => state.next_runs.remove(profile),
+        };
+    }
+
+    /// The catalog, with the failures in it that could not be recorded.
+    pub fn catalog(&self) -> Catalog {
+        let state = self.state();
+        if state.unrecorded.is_empty() {
+            return state.catalog.clone();
+        }
+        state.catalog.with(&state.unrecorded)
+    }
+
+    /// The repository's state.
+    pub fn repository(&self) -> RepositoryView {
+        self.state().repository.clone()
+    }
+
+    /// The profiles.
+    pub fn profiles(&self) -> &[Profile] {
+        &self.spec.profiles
+    }
+
+    /// How every profile is doing.
+    pub fn profile_health(&self, now: OffsetDateTime) -> Vec<ProfileHealth> {
+        let catalog = self.catalog();
+        let state = self.state();
+        let first_start = state.repository.first_start;
+        let running = state.running.as_ref().and_then(|run| run.profile.as_deref());
+        let live = |name: &str| Live {
+            running: running == Some(name),
+            next_run: state.next_runs.get(name).copied(),
+        };
+        self.spec
+            .profiles
+            .iter()
+            .map(|profile| of_profile(profile, &catalog, first_start, live(&profile.name), now))
+            .collect()
+    }
+
+    /// How the whole is doing.
+    pub fn health(&self, now: OffsetDateTime) -> Health {
+        let profiles = self.profile_health(now);
+        let state = self.state();
+        let repository = RepositoryHealth {
+            error: state.repository.error.clone(),
+            free_bytes: state.repository.space.free_bytes,
+            total_bytes: state.repository.space.total_bytes,
+            needed_bytes: needed_bytes(&state.catalog, self.spec.min_free_bytes, now),
+            unreadable: state.catalog.unreadable().iter().map(|other| other.folder.clone()).collect(),
+        };
+        Health::assess(&self.spec.version, &self.spec.stack, profiles, repository)
+    }
+}
+
+impl Observer for Status {
+    fn observe(&self, event: &RunEvent) {
+        let mut state = self.state();
+        match event {
+            RunEvent::Started { run, .. } => state.running = Some(run.clone()),
+            RunEvent::Ended { head } => {
+                state.running = None;
+                if head.outcome == Outcome::Failed {
+                    // Dropped again when the catalog turns out to have it.
+                    state.unrecorded.push(Arc::new(head.as_ref().clone()));
+                    let excess = state.unrecorded.len().saturating_sub(MOST_UNRECORDED);
+                    state.unrecorded.drain(..excess);
+                }
+            }
+            _ => {}
+        }
+    }
+}

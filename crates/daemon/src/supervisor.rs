@@ -1,0 +1,310 @@
+//! Starts runs when they are due, one at a time, and sees to what follows from how they end.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use supakeep_flow::backup::{BackupSpec, refused};
+use supakeep_flow::cycle::{Retention, backup_and_prune};
+use supakeep_flow::failure::Failure;
+use supakeep_flow::ports::{Clock, Observer, Repository, RunLock};
+use supakeep_flow::recipe::Recipe;
+use supakeep_model::code::Code;
+use supakeep_model::event::RunEvent;
+use supakeep_model::manifest_head::{ManifestHead, Trigger};
+use supakeep_model::planner::{Decision, ProfileClock, RunPlan};
+use supakeep_model::profile::Profile;
+use supakeep_model::{Duration, OffsetDateTime};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::daemon::MakePorts;
+use crate::status::{RepositoryView, Status};
+
+/// Ticks come every second: a longer silence means that the machine was asleep.
+const ASLEEP: Duration = Duration::minutes(2);
+/// How often the repository is tried and read again, between runs.
+const LOOK_EVERY: Duration = Duration::MINUTE;
+
+/// A wish that came in over HTTP.
+pub(crate) struct RunRequest {
+    /// The profile's name.
+    pub(crate) profile: String,
+    /// Whether it was accepted; [`Code::Busy`] when a run of the profile waits or runs already.
+    pub(crate) reply: oneshot::Sender<Result<(), Code>>,
+}
+
+/// A run that waits for its turn.
+struct Waiting {
+    profile: Profile,
+    plan: Option<RunPlan>,
+    /// When it is given up: the profile's next slot.
+    until: Option<OffsetDateTime>,
+}
+
+/// A run in progress.
+struct Running {
+    profile: String,
+    plan: Option<RunPlan>,
+    task: JoinHandle<ManifestHead>,
+}
+
+/// Everything that supervision needs.
+pub(crate) struct Supervisor {
+    pub(crate) recipe: Recipe,
+    pub(crate) retention: Retention,
+    pub(crate) repository: Arc<dyn Repository>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) status: Arc<Status>,
+    pub(crate) make_ports: MakePorts,
+    /// Cancels the run in progress.
+    pub(crate) cancel_runs: CancellationToken,
+}
+
+/// What changes while it runs.
+struct Plans {
+    clocks: BTreeMap<String, ProfileClock>,
+    waiting: VecDeque<Waiting>,
+    running: Option<Running>,
+    awake_since: OffsetDateTime,
+    last_tick: OffsetDateTime,
+    last_look: OffsetDateTime,
+}
+
+impl Supervisor {
+    /// Runs until `stop` is cancelled; then no new run starts, and the one in progress has `grace` to
+    /// end before it is cancelled too.
+    pub(crate) async fn run(
+        self,
+        mut ticks: mpsc::Receiver<()>,
+        mut requests: mpsc::Receiver<RunRequest>,
+        stop: CancellationToken,
+        grace: std::time::Duration,
+    ) {
+        let mut plans = self.begin();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                head = ended(&mut plans.running) => self.after(&mut plans, head),
+                Some(request) = requests.recv() => self.take_request(&mut plans, request),
+                Some(()) = ticks.recv() => self.tick(&mut plans).await,
+            }
+        }
+        self.finish(plans, grace).await;
+    }
+
+    fn begin(&self) -> Plans {
+        let now = self.clock.now();
+        let (catalog, first_start) = (self.status.catalog(), self.status.repository().first_start);
+        let clocks = self
+            .status
+            .profiles()
+            .iter()
+            .map(|profile| {
+                (profile.name.clone(), ProfileClock::from_catalog(&profile.name, &catalog, first_start))
+            })
+            .collect();
+        let plans = Plans {
+            clocks,
+            waiting: VecDeque::new(),
+            running: None,
+            awake_since: now,
+            last_tick: now,
+            last_look: now,
+        };
+        self.show_next_runs(&plans, now);
+        plans
+    }
+
+    async fn tick(&self, plans: &mut Plans) {
+        let now = self.clock.now();
+        let step = now - plans.last_tick;
+        if step > ASLEEP || step < -ASLEEP {
+            tracing::info!(
+                seconds = step.whole_seconds(),
+                "the clock jumped: the machine slept, or its time was set"
+            );
+            plans.awake_since = now;
+        }
+        plans.last_tick = now;
+        self.decide(plans, now);
+        self.give_up_late(plans, now);
+        self.start_next(plans);
+        if now - plans.last_look >= LOOK_EVERY || now < plans.last_look {
+            plans.last_look = now;
+            self.look().await;
+        }
+        self.show_next_runs(plans, now);
+    }
+
+    fn decide(&self, plans: &mut Plans, now: OffsetDateTime) {
+        for profile in self.status.profiles() {
+            let Some(clock) = plans.clocks.get_mut(&profile.name) else { continue };
+            match clock.decide(profile, now, plans.awake_since) {
+                Decision::Wait => {}
+                Decision::Missed(slot) => self.skipped(&profile.name, slot.at, "missed, and catch_up is off"),
+                Decision::Run(plan) => {
+                    let until = profile.schedule.next_after(now).map(|slot| slot.at);
+                    plans.waiting.push_back(Waiting { profile: profile.clone(), plan: Some(plan), until });
+                }
+            }
+        }
+    }
+
+    /// Whoever waits until its next slot comes has lost its turn.
+    fn give_up_late(&self, plans: &mut Plans, now: OffsetDateTime) {
+        plans.waiting.retain(|waiting| {
+            let late = waiting.until.is_some_and(|until| now >= until);
+            if late && let Some(plan) = &waiting.plan {
+                self.skipped(&waiting.profile.name, plan.slot.at, "another run was busy until the next slot");
+            }
+            !late
+        });
+    }
+
+    fn skipped(&self, profile: &str, slot: OffsetDateTime, reason: &'static str) {
+        self.observer.observe(&RunEvent::Skipped { profile: profile.to_owned(), slot, reason });
+    }
+
+    fn start_next(&self, plans: &mut Plans) {
+        if plans.running.is_some() || plans.waiting.is_empty() {
+            return;
+        }
+        let lock = match self.repository.lock() {
+            Err(error) if error.code == Code::Busy => {
+                tracing::debug!("waiting for the lock: {error}");
+                return;
+            }
+            other => other.map_err(Failure::from),
+        };
+        let Some(Waiting { profile, plan, .. }) = plans.waiting.pop_front() else { return };
+        let spec = match &plan {
+            Some(plan) => self.recipe.scheduled(&profile, plan),
+            None => self.recipe.asked_for(&profile, Trigger::Api),
+        };
+        let task = tokio::spawn(self.one_run(spec, lock));
+        plans.running = Some(Running { profile: profile.name, plan, task });
+    }
+
+    fn one_run(
+        &self,
+        spec: BackupSpec,
+        lock: Result<Box<dyn RunLock>, Failure>,
+    ) -> impl Future<Output = ManifestHead> + Send + use<> {
+        let (make_ports, observer) = (Arc::clone(&self.make_ports), Arc::clone(&self.observer));
+        let (retention, cancel, clock) =
+            (self.retention.clone(), self.cancel_runs.clone(), Arc::clone(&self.clock));
+        async move {
+            let result = async {
+                let (lock, ports) = (lock?, make_ports()?);
+                backup_and_prune(&spec, &retention, &ports, &*lock, &cancel).await
+            };
+            match result.await {
+                Ok(head) => head,
+                Err(failure) => {
+                    let head = refused(&spec, &failure, clock.now());
+                    observer.observe(&RunEvent::Ended { head: Box::new(head.clone()) });
+                    head
+                }
+            }
+        }
+    }
+
+    fn after(&self, plans: &mut Plans, head: Option<ManifestHead>) {
+        let now = self.clock.now();
+        let Some(Running { profile, plan, .. }) = plans.running.take() else { return };
+        self.read_catalog();
+        self.status.set_repository(RepositoryView::of(&*self.repository, now));
+        let retryable = match &head {
+            Some(head) => head.error.as_ref().is_some_and(|error| error.code.is_retryable()),
+            // The task has panicked; the log has the reason.
+            None => true,
+        };
+        if let (true, Some(plan)) = (retryable, plan) {
+            self.plan_retry(plans, &profile, &plan, now);
+        }
+        self.show_next_runs(plans, now);
+    }
+
+    fn plan_retry(&self, plans: &mut Plans, profile: &str, plan: &RunPlan, now: OffsetDateTime) {
+        let configured = self.status.profiles().iter().find(|other| other.name == profile);
+        let (Some(profile), Some(clock)) = (configured, plans.clocks.get_mut(profile)) else { return };
+        match clock.retry_later(profile, plan, now) {
+            Some(at) => {
+                tracing::info!(profile = profile.name, %at, attempt = plan.attempt + 1, "trying again")
+            }
+            None => tracing::warn!(profile = profile.name, "no further retry before the next slot"),
+        }
+    }
+
+    fn take_request(&self, plans: &mut Plans, request: RunRequest) {
+        let Some(profile) = self.status.profiles().iter().find(|profile| profile.name == request.profile)
+        else {
+            let _ = request.reply.send(Err(Code::ProfileNotFound));
+            return;
+        };
+        let running = plans.running.as_ref().is_some_and(|running| running.profile == profile.name);
+        let waiting = plans.waiting.iter().any(|waiting| waiting.profile.name == profile.name);
+        if running || waiting {
+            let _ = request.reply.send(Err(Code::Busy));
+            return;
+        }
+        plans.waiting.push_back(Waiting { profile: profile.clone(), plan: None, until: None });
+        let _ = request.reply.send(Ok(()));
+        self.start_next(plans);
+    }
+
+    /// Other commands change the repository too; and a disk can go away.
+    async fn look(&self) {
+        let (repository, status, now) =
+            (Arc::clone(&self.repository), Arc::clone(&self.status), self.clock.now());
+        let looked = tokio::task::spawn_blocking(move || {
+            status.set_repository(RepositoryView::of(&*repository, now));
+        });
+        if looked.await.is_err() {
+            tracing::error!("looking at the repository failed");
+        }
+        self.read_catalog();
+    }
+
+    fn read_catalog(&self) {
+        match self.repository.catalog() {
+            Ok(catalog) => self.status.set_catalog(catalog),
+            Err(error) => tracing::warn!(code = %error.code, "cannot read the repository: {error}"),
+        }
+    }
+
+    fn show_next_runs(&self, plans: &Plans, now: OffsetDateTime) {
+        for profile in self.status.profiles() {
+            let next = plans.clocks.get(&profile.name).and_then(|clock| clock.next_run(profile, now));
+            self.status.set_next_run(&profile.name, next);
+        }
+    }
+
+    async fn finish(&self, mut plans: Plans, grace: std::time::Duration) {
+        if plans.running.is_none() {
+            return;
+        }
+        tracing::info!(seconds = grace.as_secs(), "a backup is running: it may go on for a while");
+        if tokio::time::timeout(grace, ended(&mut plans.running)).await.is_err() {
+            self.cancel_runs.cancel();
+            ended(&mut plans.running).await;
+        }
+    }
+}
+
+/// Waits for the run in progress; for ever, if there is none. `None` when it has panicked.
+async fn ended(running: &mut Option<Running>) -> Option<ManifestHead> {
+    match running {
+        None => std::future::pending().await,
+        Some(running) => match (&mut running.task).await {
+            Ok(head) => Some(head),
+            Err(error) => {
+                tracing::error!(code = %Code::Internal, "a run has died: {error}");
+                None
+            }
+        },
+    }
+}

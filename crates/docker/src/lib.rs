@@ -1,0 +1,23 @@
+//! A Supabase stack through the Docker API: found by its labels, dumped by its own PostgreSQL tools.
+
+mod arguments;
+mod check;
+mod connect;
+mod discover;
+mod error;
+mod exec;
+mod facts;
+mod own_container;
+mod psql;
+mod server;
+mod session;
+mod snapshot;
+mod stack;
+mod tail;
+mod trailer;
+mod verdict;
+
+pub use check::{Finding, check};
+pub use connect::connect;
+pub use own_container::own_project;
+pub use stack::{DockerStack, RootKey, StackSpec};

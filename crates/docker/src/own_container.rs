@@ -1,0 +1,43 @@
+//! Which container supakeep itself runs in.
+
+use bollard::Docker;
+
+use crate::discover::PROJECT_LABEL;
+use crate::error::call;
+
+/// Where the kernel lists this process's mounts. Docker mounts `/etc/hostname` and others from the
+/// container's own folder, whose name is the container's id.
+const MOUNTS: &str = "/proc/self/mountinfo";
+
+/// The compose project that supakeep itself belongs to, if it runs in a container that has one.
+pub async fn own_project(docker: &Docker) -> Option<String> {
+    let id = container_id(&std::fs::read_to_string(MOUNTS).ok()?)?;
+    let container =
+        call("looking at supakeep's own container", docker.inspect_container(&id, None)).await.ok()?;
+    container.config?.labels?.remove(PROJECT_LABEL)
+}
+
+/// Finds `…/containers/<64 hexadecimal digits>/…` in the mounts of `/etc/hostname` and its like.
+fn container_id(mounts: &str) -> Option<String> {
+    mounts.lines().filter(|line| line.contains(" /etc/")).find_map(|line| {
+        let (_, rest) = line.split_once("/containers/")?;
+        let id = rest.split('/').next()?;
+        (id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_id_from_the_mounts() {
+        let id = "0123456789abcdef".repeat(4);
+        let mounts = format!(
+            "22 1 0:1 / / rw - overlay overlay rw\n23 22 8:1 /var/lib/docker/containers/{id}/hostname /etc/hostname rw - ext4 /dev/sda rw\n"
+        );
+        assert_eq!(container_id(&mounts), Some(id));
+        assert_eq!(container_id("22 1 8:1 /home /etc/x rw - ext4 /dev/sda rw"), None);
+        assert_eq!(container_id("23 22 8:1 /containers/short/hostname /etc/hostname rw - ext4 x rw"), None);
+    }
+}

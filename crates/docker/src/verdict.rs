@@ -1,0 +1,104 @@
+//! What a program's last words mean.
+
+use supakeep_flow::ports::StackError;
+use supakeep_model::code::Code;
+
+/// The shell's exit codes for a program that cannot be run and one that is not there.
+const CANNOT_RUN: i64 = 126;
+const NOT_THERE: i64 = 127;
+
+/// The error for a `program` that ended with `exit_code` after writing `stderr`.
+pub(crate) fn failed(program: &str, exit_code: i64, stderr: &str) -> StackError {
+    let words = last_words(stderr);
+    let message = match (exit_code, words.is_empty()) {
+        (CANNOT_RUN | NOT_THERE, _) => {
+            format!("{program} cannot be run in the database's container: {words}")
+        }
+        (code @ 129..=192, true) => format!("{program} was ended by signal {}", code - 128),
+        (code, true) => format!("{program} ended with code {code} and said nothing"),
+        (code, false) => format!("{program} ended with code {code}: {words}"),
+    };
+    StackError::new(code(exit_code, stderr), message)
+}
+
+/// Looked for in this order: a full disk also loses connections, and a lost connection is also an error
+/// of pg_dump.
+fn code(exit_code: i64, stderr: &str) -> Code {
+    if matches!(exit_code, CANNOT_RUN | NOT_THERE) {
+        return Code::DumpToolMissing;
+    }
+    let known = [
+        (Code::DatabaseDiskFull, ["No space left on device", "could not extend file"].as_slice()),
+        (
+            Code::DatabaseLost,
+            &[
+                "server closed the connection",
+                "terminating connection",
+                "connection to server was lost",
+                "the database system is shutting down",
+                "the database system is in recovery mode",
+                "no connection to the server",
+                "SSL SYSCALL error",
+            ],
+        ),
+        (
+            Code::DatabaseRefused,
+            &[
+                "the database system is starting up",
+                "the database system is not yet accepting connections",
+                "Connection refused",
+                "no pg_hba.conf entry",
+                "authentication failed",
+                "fe_sendauth: no password supplied",
+                "could not translate host name",
+                "too many clients",
+                "remaining connection slots",
+            ],
+        ),
+        (Code::DatabaseMissing, &["does not exist, so it cannot be dumped"]),
+        (Code::PrivilegesMissing, &["permission denied for", "must be superuser"]),
+        (Code::DumpUnsupported, &["does not support compression with", "server version mismatch"]),
+    ];
+    let found = known.iter().find(|(_, signs)| signs.iter().any(|sign| stderr.contains(sign)));
+    found.map_or(Code::DumpFailed, |(code, _)| *code)
+}
+
+/// The last few lines, in one.
+pub(crate) fn last_words(stderr: &str) -> String {
+    let lines: Vec<_> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines[lines.len().saturating_sub(4)..].join(" / ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_what_happened_by_the_words() {
+        let code = |exit, words: &str| failed("pg_dump", exit, words).code;
+        assert_eq!(code(127, "sh: 4: pg_dump: not found"), Code::DumpToolMissing);
+        assert_eq!(
+            code(1, "pg_dump: error: query failed: server closed the connection unexpectedly"),
+            Code::DatabaseLost
+        );
+        assert_eq!(
+            code(
+                1,
+                "psql: error: connection to server at \"127.0.0.1\", port 5432 failed: FATAL:  the database system is starting up"
+            ),
+            Code::DatabaseRefused
+        );
+        assert_eq!(
+            code(1, "ERROR:  could not extend file \"base/5/1\": No space left on device"),
+            Code::DatabaseDiskFull
+        );
+        assert_eq!(code(1, "pg_dump: error: something else"), Code::DumpFailed);
+    }
+
+    #[test]
+    fn repeats_the_last_lines_and_signals() {
+        let error = failed("pg_dump", 1, "a\nb\n\nc\nd\ne\n");
+        assert_eq!(error.message, "pg_dump ended with code 1: b / c / d / e");
+        assert_eq!(failed("pg_dump", 137, "").message, "pg_dump was ended by signal 9");
+    }
+}

@@ -1,0 +1,298 @@
+//! One backup from end to end.
+
+mod draft;
+mod dump;
+mod source;
+
+use std::sync::Arc;
+
+use supakeep_model::Duration;
+use supakeep_model::code::Code;
+use supakeep_model::dump::DumpSpec;
+use supakeep_model::event::{Phase, RunEvent, RunRef};
+use supakeep_model::gate::{GateSpec, suspicions};
+use supakeep_model::health::needed_bytes;
+use supakeep_model::id::BackupId;
+use supakeep_model::manifest::Manifest;
+use supakeep_model::manifest_head::{Build, ManifestHead, Outcome, Suspicion, Trigger};
+use supakeep_model::naming::{Kind, backup_id};
+use supakeep_model::quantity::show_bytes;
+use supakeep_model::zone::Zone;
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+
+use crate::cancel::Limits;
+use crate::failure::Failure;
+use crate::kill_point::kill_point;
+use crate::ports::{Clock, FailedFiles, Observer, Repository, RunLock, Server, Stack, Staging};
+use crate::verify::verify;
+use draft::Draft;
+pub use source::TransportChoice;
+
+/// How long ending a run's sessions on the server may take, after the run itself has failed.
+const CLEAN_UP: std::time::Duration = std::time::Duration::from_secs(15);
+
+/// What is to be backed up, and why.
+#[derive(Debug, Clone)]
+pub struct BackupSpec {
+    /// The profile it belongs to.
+    pub profile: Option<String>,
+    /// What it is made for.
+    pub kind: Kind,
+    /// What started it.
+    pub trigger: Trigger,
+    /// What is in front of the time in its name.
+    pub prefix: String,
+    /// The label of its slot.
+    pub label: Option<String>,
+    /// Its slot.
+    pub slot: Option<OffsetDateTime>,
+    /// The zone of the time in its name.
+    pub zone: Zone,
+    /// What is asked of pg_dump.
+    pub dump: DumpSpec,
+    /// The databases; every non-template one when empty.
+    pub databases: Vec<String>,
+    /// How dumps travel.
+    pub transport: TransportChoice,
+    /// How many threads compress.
+    pub encoders: usize,
+    /// When to be suspicious; `None` for backups that are compared with nothing.
+    pub gate: Option<GateSpec>,
+    /// Space below which no backup is started.
+    pub min_free_bytes: u64,
+    /// Whether vault secrets without a root key are an error.
+    pub root_key_required: bool,
+    /// The commit of the stack's folder, where it is known.
+    pub git_commit: Option<String>,
+    /// The longest it may take.
+    pub deadline: Duration,
+    /// What makes it.
+    pub build: Build,
+}
+
+/// What a backup needs from outside.
+#[derive(Clone)]
+pub struct Ports {
+    /// The stack.
+    pub stack: Arc<dyn Stack>,
+    /// The repository.
+    pub repository: Arc<dyn Repository>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Who listens.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// Takes a backup. The head that is returned says how it ended; an `Err` means that not even a record
+/// of the failure could be kept. The lock is asked for as a proof that the caller holds it.
+pub async fn backup(
+    spec: &BackupSpec,
+    ports: &Ports,
+    _lock: &dyn RunLock,
+    cancel: &CancellationToken,
+) -> Result<ManifestHead, Failure> {
+    let catalog = ports.repository.catalog()?;
+    let started = spec.zone.local(ports.clock.now());
+    let id = backup_id(&spec.prefix, started, |id| catalog.contains(id))
+        .map_err(|message| Failure::new(Code::NameInvalid, message))?;
+    let run = RunRef { id: id.clone(), profile: spec.profile.clone(), trigger: spec.trigger };
+    ports.observer.observe(&RunEvent::Started { run, at: started });
+    kill_point("backup-started");
+    let needed = needed_bytes(&catalog, spec.min_free_bytes, started);
+    let mut draft = Draft::new(spec, id.clone(), started);
+    let mut server = None;
+    let limits = Limits::new(cancel.clone(), spec.deadline);
+    let made = limits.apply(make(spec, ports, &mut draft, &mut server, needed)).await;
+    if made.is_err() {
+        end_sessions(server.as_deref()).await;
+    }
+    let ended = match made {
+        Ok(staging) => finish(spec, ports, draft, staging, &limits).await,
+        Err(failure) => record_failure(ports, draft, failure),
+    };
+    let head = ended?;
+    ports.observer.observe(&RunEvent::Ended { head: Box::new(head.clone()) });
+    Ok(head)
+}
+
+/// Everything up to the last byte of the last file.
+async fn make(
+    spec: &BackupSpec,
+    ports: &Ports,
+    draft: &mut Draft,
+    server_slot: &mut Option<Box<dyn Server>>,
+    needed_bytes: u64,
+) -> Result<Box<dyn Staging>, Failure> {
+    check_space(&*ports.repository, needed_bytes)?;
+    enter(ports, &draft.head.id, Phase::Connect, "", None);
+    let connected = ports.stack.connect(draft.head.id.as_str()).await?;
+    let server = &**server_slot.insert(connected);
+    draft.describe(server.facts(), spec);
+    kill_point("backup-connected");
+    source::check_privileges(server.facts())?;
+    let ended = server.terminate().await?;
+    if ended > 0 {
+        draft
+            .head
+            .warnings
+            .push(format!("ended {ended} sessions that an earlier, unfinished run had left on the server"));
+    }
+    let databases = source::databases(&spec.databases, server.facts())?;
+    let mut staging = ports.repository.stage(&draft.head.id)?;
+    let dumping = dump::Dumping { spec, ports, server };
+    dumping.globals(draft, &mut *staging).await?;
+    for database in &databases {
+        dumping.database(draft, &mut *staging, database).await?;
+    }
+    dumping.root_key(draft, &mut *staging).await?;
+    draft.finish_dump(spec.zone.local(ports.clock.now()));
+    kill_point("backup-dumped");
+    Ok(staging)
+}
+
+/// Verification, the gate and the commit.
+async fn finish(
+    spec: &BackupSpec,
+    ports: &Ports,
+    draft: Draft,
+    staging: Box<dyn Staging>,
+    limits: &Limits,
+) -> Result<ManifestHead, Failure> {
+    let mut manifest = draft.into_manifest();
+    enter(ports, &manifest.head.id, Phase::Verify, "", Some(manifest.head.totals.stored_bytes));
+    let proof = {
+        let id = manifest.head.id.clone();
+        let progress =
+            |source_bytes| ports.observer.observe(&RunEvent::Progressed { id: id.clone(), source_bytes });
+        let check = verify(&manifest, |artifact| staging.open(&artifact.path), &*ports.clock, progress);
+        limits.apply(async { Ok(check.await) }).await
+    };
+    let proof = match proof {
+        Ok(proof) => proof,
+        Err(failure) => return keep_failed(manifest, staging, failure, FailedFiles::Remove),
+    };
+    kill_point("backup-verified");
+    manifest.head.verified = Some(proof.clone());
+    if !proof.ok {
+        let failure = Failure::new(Code::VerifyFailed, proof.differences.join("; "));
+        return keep_failed(manifest, staging, failure, FailedFiles::Keep);
+    }
+    judge(spec, &*ports.repository, &mut manifest, ports.clock.now());
+    enter(ports, &manifest.head.id, Phase::Commit, "", None);
+    staging.commit(&manifest)?;
+    kill_point("backup-committed");
+    if let Err(failure) = link(&*ports.repository, ports.clock.now()) {
+        // The backup is made; a link that does not point at it is no reason to call it failed.
+        let message = format!("cannot update the links to the latest backups: {failure}");
+        ports.observer.observe(&RunEvent::Fault { code: failure.code, message });
+    }
+    Ok(manifest.head)
+}
+
+/// Compares with the last good backup of the profile.
+fn judge(spec: &BackupSpec, repository: &dyn Repository, manifest: &mut Manifest, now: OffsetDateTime) {
+    let (Some(gate), Some(profile)) = (&spec.gate, &spec.profile) else { return };
+    let previous = repository
+        .catalog()
+        .ok()
+        .and_then(|catalog| catalog.newest_good(Some(profile), now).map(|head| head.id.clone()))
+        .and_then(|id| repository.manifest(&id).ok());
+    let Some(previous) = previous else { return };
+    let reasons = suspicions(&previous, manifest, gate);
+    if !reasons.is_empty() {
+        manifest.head.outcome = Outcome::Suspect;
+        manifest.head.suspicion =
+            Some(Suspicion { compared_with: previous.head.id, reasons, accepted_at: None });
+    }
+}
+
+/// Points `latest` and `latest-<profile>` at the newest good backups.
+pub fn link(repository: &dyn Repository, now: OffsetDateTime) -> Result<(), Failure> {
+    let catalog = repository.catalog()?;
+    let newest = |profile: Option<&str>| catalog.newest_good(profile, now).map(|head| &head.id);
+    repository.link("latest", newest(None))?;
+    let profiles: std::collections::BTreeSet<_> =
+        catalog.entries().filter_map(|head| head.profile.as_deref()).collect();
+    for profile in profiles {
+        repository.link(&format!("latest-{profile}"), newest(Some(profile)))?;
+    }
+    Ok(())
+}
+
+/// The record of a run that failed before it could begin. It is kept nowhere; it is what everybody who
+/// listens is told.
+pub fn refused(spec: &BackupSpec, failure: &Failure, now: OffsetDateTime) -> ManifestHead {
+    let started = spec.zone.local(now);
+    let id = backup_id(&spec.prefix, started, |_| false)
+        .or_else(|_| backup_id("backup", started, |_| false))
+        .expect("a constant that is a valid prefix");
+    failed(Draft::new(spec, id, started).into_manifest(), failure).head
+}
+
+fn record_failure(ports: &Ports, draft: Draft, failure: Failure) -> Result<ManifestHead, Failure> {
+    let mut draft = draft;
+    draft.finish_dump(draft.head.started.max(ports.clock.now()));
+    let id = draft.head.id.clone();
+    let manifest = draft.into_manifest();
+    match ports.repository.stage(&id) {
+        Ok(staging) => keep_failed(manifest, staging, failure, FailedFiles::Remove),
+        Err(_) => Ok(failed(manifest, &failure).head),
+    }
+}
+
+/// Keeps the record. Where even that fails, the failure that is being recorded is what counts.
+fn keep_failed(
+    manifest: Manifest,
+    staging: Box<dyn Staging>,
+    failure: Failure,
+    files: FailedFiles,
+) -> Result<ManifestHead, Failure> {
+    let manifest = failed(manifest, &failure);
+    if let Err(error) = staging.fail(&manifest, files) {
+        tracing::warn!(code = %error.code, "cannot keep the record of a failed run: {error}");
+    }
+    Ok(manifest.head)
+}
+
+fn failed(mut manifest: Manifest, failure: &Failure) -> Manifest {
+    manifest.head.outcome = Outcome::Failed;
+    manifest.head.error = Some(failure.record());
+    manifest
+}
+
+async fn end_sessions(server: Option<&dyn Server>) {
+    let Some(server) = server else { return };
+    match tokio::time::timeout(CLEAN_UP, server.terminate()).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(code = %error.code, "cannot end the run's sessions on the server: {error}")
+        }
+        Err(_) => {
+            tracing::warn!("ending the run's sessions on the server takes too long; the next run will do it")
+        }
+    }
+}
+
+fn check_space(repository: &dyn Repository, needed_bytes: u64) -> Result<(), Failure> {
+    let space = repository.space()?;
+    if space.free_bytes >= needed_bytes {
+        return Ok(());
+    }
+    let (free, needed) = (show_bytes(space.free_bytes), show_bytes(needed_bytes));
+    Err(Failure::new(
+        Code::SpaceLow,
+        format!(
+            "{free} are free in the repository; {needed} are wanted (repository.min_free, or twice the last backup)"
+        ),
+    ))
+}
+
+fn enter(ports: &Ports, id: &BackupId, phase: Phase, subject: &str, expected_bytes: Option<u64>) {
+    ports.observer.observe(&RunEvent::Entered {
+        id: id.clone(),
+        phase,
+        subject: subject.to_owned(),
+        expected_bytes,
+    });
+}

@@ -1,0 +1,80 @@
+//! A backup and, if it succeeds, what follows from it: retention.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use supakeep_model::event::{Phase, RunEvent};
+use supakeep_model::keep::KeepPolicy;
+use supakeep_model::manifest_head::{ManifestHead, Outcome};
+use supakeep_model::profile::Profile;
+use supakeep_model::retention::{PrunePlan, Rules, plan};
+use supakeep_model::zone::Zone;
+use tokio_util::sync::CancellationToken;
+
+use crate::backup::{BackupSpec, Ports, backup};
+use crate::failure::Failure;
+use crate::ports::RunLock;
+use crate::prune::prune;
+
+/// What retention goes by.
+#[derive(Debug, Clone)]
+pub struct Retention {
+    /// The policy of every configured profile.
+    pub policies: BTreeMap<String, KeepPolicy>,
+    /// The zone whose days, weeks and months are meant.
+    pub zone: Zone,
+}
+
+impl Retention {
+    /// The policies of `profiles`.
+    pub fn of(profiles: &[Profile], zone: &Zone) -> Retention {
+        let policies = profiles.iter().map(|profile| (profile.name.clone(), profile.keep)).collect();
+        Retention { policies, zone: zone.clone() }
+    }
+
+    /// What the policies remove now.
+    pub fn plan(&self, ports: &Ports) -> Result<PrunePlan, Failure> {
+        self.with_rules(ports, &BTreeSet::new(), |rules| Ok(plan(&ports.repository.catalog()?, rules)))
+    }
+
+    /// Hands the rules to `decide`.
+    pub fn with_rules<T>(
+        &self,
+        ports: &Ports,
+        in_use: &BTreeSet<supakeep_model::id::BackupId>,
+        decide: impl FnOnce(&Rules<'_>) -> T,
+    ) -> T {
+        let policies = self.policies.iter().map(|(name, policy)| (name.as_str(), *policy)).collect();
+        decide(&Rules { policies, zone: &self.zone, now: ports.clock.now(), in_use })
+    }
+}
+
+/// Takes a backup; when it is complete, and only then, removes what the policies no longer keep. Trouble
+/// with the removal does not make the backup a failure; the observer is told.
+pub async fn backup_and_prune(
+    spec: &BackupSpec,
+    retention: &Retention,
+    ports: &Ports,
+    lock: &dyn RunLock,
+    cancel: &CancellationToken,
+) -> Result<ManifestHead, Failure> {
+    let head = backup(spec, ports, lock, cancel).await?;
+    if head.outcome == Outcome::Complete {
+        let id = head.id.clone();
+        ports.observer.observe(&RunEvent::Entered {
+            id,
+            phase: Phase::Prune,
+            subject: String::new(),
+            expected_bytes: None,
+        });
+        match retention.plan(ports) {
+            Ok(plan) => {
+                prune(&*ports.repository, &plan, &*ports.observer, lock);
+            }
+            Err(failure) => {
+                let message = format!("cannot apply retention: {failure}");
+                ports.observer.observe(&RunEvent::Fault { code: failure.code, message });
+            }
+        }
+    }
+    Ok(head)
+}

@@ -1,0 +1,38 @@
+//! Looking at a dump's bytes as they pass: what does it hold, and is it whole?
+//!
+//! An inspector sees every byte once, keeps none of them, and says at the end what it saw. It is the
+//! same for a dump that is being made and for one that is read back, which is what makes the two
+//! comparable.
+
+use supakeep_model::fingerprint::Fingerprint;
+
+pub mod archive;
+pub mod opaque;
+pub mod sql;
+
+/// What an inspector found.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Inspection {
+    /// What the dump holds; `None` for files that are no dump of a database.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// Why a dump is not what it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InspectError {
+    /// It is cut short: its own end was not seen.
+    #[error("the dump is incomplete: {0}")]
+    Incomplete(String),
+    /// It is not a dump, or damaged.
+    #[error("the dump is damaged: {0}")]
+    Damaged(String),
+}
+
+/// Looks at the bytes of one file.
+pub trait Inspect: Send {
+    /// Takes the next bytes, in chunks of any size: the boundaries never change the result.
+    fn push(&mut self, bytes: &[u8]) -> Result<(), InspectError>;
+
+    /// Says what it saw. Called once, after the last byte; an error if the end was not the dump's own.
+    fn finish(self: Box<Self>) -> Result<Inspection, InspectError>;
+}

@@ -1,0 +1,14 @@
+//! Plain dumps: SQL text as `pg_dump` and `pg_dumpall` write it.
+
+mod copy_rows;
+mod create;
+mod dump;
+mod head;
+mod insert_rows;
+mod lexer;
+mod reader;
+
+pub(super) use copy_rows::CopyRows;
+pub use create::CreateStatements;
+pub use dump::PlainDump;
+pub(super) use head::sequence;

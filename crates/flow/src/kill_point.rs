@@ -1,0 +1,32 @@
+//! Named points at which a test can have the process killed, to see what a crash there leaves.
+//!
+//! Without the feature `kill-points` they are nothing at all.
+
+/// Kills the process with SIGKILL here if the environment's `SUPAKEEP_KILL_AT` says so.
+#[cfg(feature = "kill-points")]
+pub fn kill_point(name: &str) {
+    if std::env::var("SUPAKEEP_KILL_AT").is_ok_and(|wanted| wanted == name) {
+        // `kill` rather than `abort`: nothing of ours, not even a signal handler, may run after it.
+        let _ = std::process::Command::new("kill").args(["-KILL", &std::process::id().to_string()]).status();
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+/// Does nothing.
+#[cfg(not(feature = "kill-points"))]
+pub fn kill_point(_name: &str) {}
+
+/// Every point, in the order in which a backup passes them.
+pub const POINTS: [&str; 9] = [
+    "backup-started",
+    "backup-connected",
+    "backup-file-created",
+    "backup-file-written",
+    "backup-dumped",
+    "backup-verified",
+    "backup-manifest-written",
+    "backup-committed",
+    "backup-pruned",
+];

@@ -1,0 +1,16 @@
+//! One run from end to end: backup, verify, prune. And the ports through which it reaches a stack and
+//! a repository.
+
+pub mod backup;
+pub mod cancel;
+pub mod cycle;
+pub mod failure;
+pub mod inspect;
+pub mod kill_point;
+pub mod pipeline;
+pub mod ports;
+pub mod prune;
+pub mod read_back;
+pub mod recipe;
+pub mod stage;
+pub mod verify;

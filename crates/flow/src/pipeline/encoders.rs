@@ -1,0 +1,63 @@
+//! Threads that compress blocks, and the queue that keeps their results in order.
+
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, Scope};
+
+use supakeep_model::dump::Compression;
+
+use crate::stage::encode::BlockEncoder;
+
+/// A block, and where its encoded form goes.
+struct Job {
+    block: Vec<u8>,
+    done: SyncSender<io::Result<Vec<u8>>>,
+}
+
+/// The promise of an encoded block.
+pub(super) type Encoded = Receiver<io::Result<Vec<u8>>>;
+
+/// Hands blocks to encoders; the promises come out in the same order.
+pub(super) struct Encoders {
+    jobs: SyncSender<Job>,
+    promises: SyncSender<Encoded>,
+}
+
+/// The other end is gone: it has failed, and says itself why.
+pub(super) struct Closed;
+
+impl Encoders {
+    /// Starts `count` encoders. At most `count` blocks wait for an encoder and as many for the writer.
+    pub(super) fn start<'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        compression: Compression,
+        count: usize,
+    ) -> io::Result<(Encoders, Receiver<Encoded>)> {
+        let count = count.max(1);
+        let (jobs, waiting) = sync_channel::<Job>(1);
+        let (promises, ordered) = sync_channel(count);
+        let waiting = Arc::new(Mutex::new(waiting));
+        for number in 0..count {
+            let waiting = Arc::clone(&waiting);
+            let mut encoder = BlockEncoder::new(compression)?;
+            thread::Builder::new().name(format!("encoder-{number}")).spawn_scoped(scope, move || {
+                loop {
+                    // Held while waiting: the other encoders wait for the lock instead.
+                    let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok(Job { block, done }) = job else { return };
+                    // A writer that is gone has failed; the next hand-over will tell.
+                    let _ = done.send(encoder.encode(block));
+                }
+            })?;
+        }
+        Ok((Encoders { jobs, promises }, ordered))
+    }
+
+    /// Hands on a block; waits while too many are on their way.
+    pub(super) fn encode(&self, block: Vec<u8>) -> Result<(), Closed> {
+        let (done, promise) = sync_channel(1);
+        self.promises.send(promise).map_err(|_| Closed)?;
+        self.jobs.send(Job { block, done }).map_err(|_| Closed)
+    }
+}

@@ -1,0 +1,14 @@
+//! What a run needs from outside: a stack to dump, a repository to write to, a clock, and somebody who
+//! listens.
+
+mod clock;
+mod observer;
+mod repository;
+mod stack;
+
+pub use clock::Clock;
+pub use observer::{Observer, Silent};
+pub use repository::{FailedFiles, Repository, RunLock, Space, StagedFile, Staging, StoreError, Stored};
+pub use stack::{
+    DatabaseFacts, DumpKind, DumpRequest, Server, ServerFacts, Snapshot, SourceStream, Stack, StackError,
+};

@@ -1,0 +1,113 @@
+//! The repository: where backups are.
+
+use std::io::Write;
+
+use supakeep_model::catalog::Catalog;
+use supakeep_model::code::Code;
+use supakeep_model::id::BackupId;
+use supakeep_model::manifest::Manifest;
+use time::OffsetDateTime;
+use tokio::io::AsyncRead;
+
+/// The bytes of a stored file.
+pub type Stored = Box<dyn AsyncRead + Send + Unpin>;
+
+/// Why the repository did not do what was asked of it.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct StoreError {
+    /// The stable code.
+    pub code: Code,
+    /// What happened, and to which path.
+    pub message: String,
+}
+
+impl StoreError {
+    /// An error of this kind.
+    pub fn new(code: Code, message: impl Into<String>) -> StoreError {
+        StoreError { code, message: message.into() }
+    }
+}
+
+/// Room on the repository's file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Space {
+    /// Bytes this process may still write.
+    pub free_bytes: u64,
+    /// Bytes of the whole file system.
+    pub total_bytes: u64,
+}
+
+/// Held while a run changes the repository. Dropping it, or the death of the process, releases it.
+pub trait RunLock: Send + Sync {}
+
+/// What happens to the files of a run that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailedFiles {
+    /// They are removed; only the record stays.
+    Remove,
+    /// They stay beside the record, until the next run that fails, for a person to look at.
+    Keep,
+}
+
+/// The backups of one stack. All calls are synchronous and may block on the file system.
+pub trait Repository: Send + Sync {
+    /// Makes the stack's folder if it is missing, and checks that it can be written.
+    fn prepare(&self) -> Result<(), StoreError>;
+
+    /// When this repository was first used.
+    fn first_start(&self) -> Result<OffsetDateTime, StoreError>;
+
+    /// A name of this repository that stays the same and is not shared by another.
+    fn identity(&self) -> Result<String, StoreError>;
+
+    /// Takes the lock, or fails at once with [`Code::Busy`]. What an earlier run left half-made is
+    /// removed: whoever made it does not run any more.
+    fn lock(&self) -> Result<Box<dyn RunLock>, StoreError>;
+
+    /// Room on the file system.
+    fn space(&self) -> Result<Space, StoreError>;
+
+    /// Reads the heads of all manifests. One that cannot be read never hides the others.
+    fn catalog(&self) -> Result<Catalog, StoreError>;
+
+    /// Begins a backup. The caller holds the lock.
+    fn stage(&self, id: &BackupId) -> Result<Box<dyn Staging>, StoreError>;
+
+    /// Reads a manifest.
+    fn manifest(&self, id: &BackupId) -> Result<Manifest, StoreError>;
+
+    /// Opens a file of a backup. `path` comes from its manifest, and is refused if it leaves the folder.
+    fn open(&self, id: &BackupId, path: &str) -> Result<Stored, StoreError>;
+
+    /// Replaces the manifest of a backup, in one step.
+    fn amend(&self, manifest: &Manifest) -> Result<(), StoreError>;
+
+    /// Removes a backup: it is gone with one rename, and its files after that.
+    fn remove(&self, id: &BackupId) -> Result<(), StoreError>;
+
+    /// Points the link `name` at a backup, or removes it. A name taken by something else is left alone.
+    fn link(&self, name: &str, target: Option<&BackupId>) -> Result<(), StoreError>;
+}
+
+/// A backup that is being made. Dropping it throws it away.
+pub trait Staging: Send + Sync {
+    /// Creates a file at `path` below the backup's folder.
+    fn create(&mut self, path: &str) -> Result<Box<dyn StagedFile>, StoreError>;
+
+    /// Opens a file that was written.
+    fn open(&self, path: &str) -> Result<Stored, StoreError>;
+
+    /// Makes it a backup: the manifest is written and synced last, then the folder gets its name with
+    /// one rename.
+    fn commit(self: Box<Self>, manifest: &Manifest) -> Result<(), StoreError>;
+
+    /// Keeps the record of a run that failed, aside from the backups.
+    fn fail(self: Box<Self>, manifest: &Manifest, files: FailedFiles) -> Result<(), StoreError>;
+}
+
+/// A file that is being written.
+pub trait StagedFile: Write + Send {
+    /// Ends the file: after this its bytes are on the disk.
+    fn sync(self: Box<Self>) -> std::io::Result<()>;
+}

@@ -1,0 +1,51 @@
+//! A file of a backup.
+
+use serde::{Deserialize, Serialize};
+
+/// What a file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// Roles, memberships, role settings, tablespaces: `pg_dumpall --globals-only`.
+    Globals,
+    /// The statements that create a database: owner, encoding, grants, settings.
+    Create,
+    /// The dump of a database.
+    Database,
+    /// The vault's root key.
+    RootKey,
+}
+
+/// How a file's bytes are encoded, from the inside out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Encoding {
+    /// The bytes as they came.
+    Identity,
+    /// gzip, of one or more members.
+    Gzip,
+    /// Zstandard, of one or more frames.
+    Zstd,
+}
+
+/// A file, with what is needed to check it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// Path below the backup's folder, with `/` between levels.
+    pub path: String,
+    /// What it holds.
+    pub part: Part,
+    /// The database it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// Length as stored.
+    pub bytes: u64,
+    /// SHA-256 of the bytes as stored, in hexadecimal.
+    pub sha256: String,
+    /// Length before compression.
+    pub source_bytes: u64,
+    /// SHA-256 of the bytes before compression, in hexadecimal.
+    pub source_sha256: String,
+    /// How it is compressed.
+    pub encoding: Encoding,
+}

@@ -1,0 +1,204 @@
+//! All backups of a stack, as read from their manifests.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+use crate::code::Code;
+use crate::id::BackupId;
+use crate::manifest::ManifestError;
+use crate::manifest_head::{ManifestHead, Outcome};
+
+/// The backups of a stack, newest first by the time in the manifest: sorting by name is not sorting
+/// by time.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    entries: Vec<Arc<ManifestHead>>,
+    unreadable: Vec<Unreadable>,
+}
+
+/// A folder with a manifest that cannot be read. It is shown, and left alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The folder's name.
+    pub folder: String,
+    /// Why.
+    pub error: ManifestError,
+}
+
+/// How a person names a backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Query {
+    /// The newest good one, of all or of a profile.
+    Latest(Option<String>),
+    /// An id or the beginning of one.
+    Prefix(String),
+}
+
+/// Why a query names no backup, or more than one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// Nothing matches.
+    #[error("there is no backup {0}")]
+    NotFound(String),
+    /// Several match.
+    #[error("{0:?} is the beginning of {count} backups: {list}", count = .1.len(), list = .1.join(", "))]
+    Ambiguous(String, Vec<String>),
+}
+
+impl QueryError {
+    /// The stable code.
+    pub fn code(&self) -> Code {
+        match self {
+            QueryError::NotFound(_) => Code::BackupNotFound,
+            QueryError::Ambiguous(..) => Code::BackupAmbiguous,
+        }
+    }
+}
+
+impl FromStr for Query {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text.split_once(':') {
+            _ if text == "latest" => Query::Latest(None),
+            Some(("latest", profile)) => Query::Latest(Some(profile.to_owned())),
+            _ => Query::Prefix(text.to_owned()),
+        })
+    }
+}
+
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Query::Latest(None) => f.write_str("latest"),
+            Query::Latest(Some(profile)) => write!(f, "latest:{profile}"),
+            Query::Prefix(prefix) => f.write_str(prefix),
+        }
+    }
+}
+
+impl Catalog {
+    /// Sorts `entries` newest first.
+    pub fn new(mut entries: Vec<Arc<ManifestHead>>, mut unreadable: Vec<Unreadable>) -> Catalog {
+        entries.sort_by(|a, b| b.started.cmp(&a.started).then_with(|| b.id.cmp(&a.id)));
+        unreadable.sort_by(|a, b| a.folder.cmp(&b.folder));
+        Catalog { entries, unreadable }
+    }
+
+    /// Everything that could be read, newest first, failed runs included.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = &ManifestHead> {
+        self.entries.iter().map(Arc::as_ref)
+    }
+
+    /// The same catalog with more entries.
+    pub fn with(&self, more: &[Arc<ManifestHead>]) -> Catalog {
+        let entries = self.entries.iter().chain(more).cloned().collect();
+        Catalog::new(entries, self.unreadable.clone())
+    }
+
+    /// What could not be read.
+    pub fn unreadable(&self) -> &[Unreadable] {
+        &self.unreadable
+    }
+
+    /// Backups: everything but the records of failed runs, newest first.
+    pub fn backups(&self) -> impl Iterator<Item = &ManifestHead> {
+        self.entries().filter(|head| head.outcome != Outcome::Failed)
+    }
+
+    /// Every run of `profile`, failed ones included, newest first.
+    pub fn of_profile<'a>(&'a self, profile: &'a str) -> impl Iterator<Item = &'a ManifestHead> {
+        self.entries().filter(move |head| head.profile.as_deref() == Some(profile))
+    }
+
+    /// The newest good backup of `profile` that is not dated after `now`, or of all when `None`.
+    pub fn newest_good(&self, profile: Option<&str>, now: OffsetDateTime) -> Option<&ManifestHead> {
+        self.entries()
+            .filter(|head| profile.is_none() || head.profile.as_deref() == profile)
+            .find(|head| head.is_good() && head.started <= now)
+    }
+
+    /// The backup that `query` means.
+    pub fn find(&self, query: &Query, now: OffsetDateTime) -> Result<&ManifestHead, QueryError> {
+        let not_found = || QueryError::NotFound(query.to_string());
+        match query {
+            Query::Latest(profile) => self.newest_good(profile.as_deref(), now).ok_or_else(not_found),
+            Query::Prefix(prefix) => {
+                if let Some(exact) = self.entries().find(|head| head.id.as_str() == prefix) {
+                    return Ok(exact);
+                }
+                let matches: Vec<_> =
+                    self.entries().filter(|head| head.id.as_str().starts_with(prefix)).collect();
+                match matches.as_slice() {
+                    _ if prefix.is_empty() => Err(not_found()),
+                    [] => Err(not_found()),
+                    [one] => Ok(one),
+                    several => Err(QueryError::Ambiguous(
+                        prefix.clone(),
+                        several.iter().map(|head| head.id.to_string()).collect(),
+                    )),
+                }
+            }
+        }
+    }
+
+    /// Whether a folder of that name is known, readable or not.
+    pub fn contains(&self, id: &BackupId) -> bool {
+        self.entries().any(|head| head.id == *id)
+            || self.unreadable.iter().any(|other| other.folder == id.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest_head::tests::head;
+    use time::macros::datetime;
+
+    fn catalog() -> Catalog {
+        let mut broken = head("z_failed", Some("daily"), datetime!(2026-01-04 02:00 UTC));
+        broken.outcome = Outcome::Failed;
+        Catalog::new(
+            [
+                head("z_old", Some("daily"), datetime!(2026-01-01 02:00 UTC)),
+                head("a_new", Some("daily"), datetime!(2026-01-03 02:00 UTC)),
+                broken,
+                head("m_weekly", Some("weekly"), datetime!(2026-01-02 02:00 UTC)),
+                head("future", Some("weekly"), datetime!(2027-01-01 02:00 UTC)),
+            ]
+            .map(Arc::new)
+            .to_vec(),
+            vec![],
+        )
+    }
+
+    fn find(text: &str) -> Result<String, QueryError> {
+        let query = text.parse().expect("any text is a query");
+        catalog().find(&query, datetime!(2026-01-05 0:00 UTC)).map(|head| head.id.to_string())
+    }
+
+    #[test]
+    fn sorts_by_time_and_not_by_name() {
+        let ids: Vec<_> = catalog().entries().map(|head| head.id.to_string()).collect();
+        assert_eq!(ids, ["future", "z_failed", "a_new", "m_weekly", "z_old"]);
+    }
+
+    #[test]
+    fn latest_is_the_newest_good_one_and_never_from_the_future() {
+        assert_eq!(find("latest"), Ok("a_new".into()));
+        assert_eq!(find("latest:weekly"), Ok("m_weekly".into()));
+        assert_eq!(find("latest:none"), Err(QueryError::NotFound("latest:none".into())));
+    }
+
+    #[test]
+    fn an_unambiguous_beginning_is_enough() {
+        assert_eq!(find("a"), Ok("a_new".into()));
+        assert_eq!(find("z_old"), Ok("z_old".into()));
+        assert!(matches!(find("z_"), Err(QueryError::Ambiguous(_, ids)) if ids.len() == 2));
+        assert!(matches!(find("nothing"), Err(QueryError::NotFound(_))));
+        assert!(matches!(find(""), Err(QueryError::NotFound(_))));
+    }
+}

@@ -1,0 +1,120 @@
+//! What happens during a run, as values.
+//!
+//! Log, metrics, health and notices all fold these events; none of them looks into a run. A failure
+//! takes this one path to every place where it can be seen.
+
+use time::OffsetDateTime;
+
+use crate::code::Code;
+use crate::id::BackupId;
+use crate::manifest_head::{ManifestHead, Trigger};
+
+/// A step of a run, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Looking for the database's container and waiting until it answers.
+    Connect,
+    /// Roles and role settings.
+    Globals,
+    /// A database's dump.
+    Database,
+    /// The vault's root key.
+    RootKey,
+    /// Reading back what was written.
+    Verify,
+    /// The rename that makes it a backup.
+    Commit,
+    /// Removing what the policies no longer keep.
+    Prune,
+}
+
+impl Phase {
+    /// What a person reads beside a progress bar.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Phase::Connect => "connecting",
+            Phase::Globals => "dumping roles",
+            Phase::Database => "dumping",
+            Phase::RootKey => "copying the vault's root key",
+            Phase::Verify => "verifying",
+            Phase::Commit => "committing",
+            Phase::Prune => "pruning",
+        }
+    }
+}
+
+/// Which run an event belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunRef {
+    /// The backup's id.
+    pub id: BackupId,
+    /// Its profile.
+    pub profile: Option<String>,
+    /// What started it.
+    pub trigger: Trigger,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RunEvent {
+    /// A run began.
+    Started {
+        /// Which.
+        run: RunRef,
+        /// When.
+        at: OffsetDateTime,
+    },
+    /// A run entered a phase.
+    Entered {
+        /// Which.
+        id: BackupId,
+        /// The phase.
+        phase: Phase,
+        /// What it works on, such as a database's name; empty where there is nothing to say.
+        subject: String,
+        /// How many bytes it will be, as far as can be told: the size on the server's disk.
+        expected_bytes: Option<u64>,
+    },
+    /// More bytes passed in the current phase.
+    Progressed {
+        /// Which.
+        id: BackupId,
+        /// Bytes before compression in this phase so far.
+        source_bytes: u64,
+    },
+    /// A run ended; the head says how.
+    Ended {
+        /// The record.
+        head: Box<ManifestHead>,
+    },
+    /// A slot passed without a run.
+    Skipped {
+        /// The profile.
+        profile: String,
+        /// The slot.
+        slot: OffsetDateTime,
+        /// Why: `busy`, or missed with `catch_up = false`.
+        reason: &'static str,
+    },
+    /// The stored files of a backup were read again.
+    Verified {
+        /// The record, with the new result in it.
+        head: Box<ManifestHead>,
+    },
+    /// A backup was removed by retention.
+    Pruned {
+        /// Which.
+        id: BackupId,
+        /// Its profile.
+        profile: Option<String>,
+        /// What it freed.
+        stored_bytes: u64,
+    },
+    /// Something went wrong outside of a run, or without ending it.
+    Fault {
+        /// The stable code.
+        code: Code,
+        /// What happened.
+        message: String,
+    },
+}

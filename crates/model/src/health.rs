@@ -1,0 +1,337 @@
+//! How a stack's backups are doing, from the catalog and the time.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::catalog::Catalog;
+use crate::code::Code;
+use crate::id::BackupId;
+use crate::manifest_head::Outcome;
+use crate::profile::Profile;
+use crate::quantity::{show_bytes, show_duration};
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Everything is as it should be.
+    Ok,
+    /// Backups are made, and something wants attention.
+    Degraded,
+    /// There is no recent backup, or there will not be one.
+    Failing,
+}
+
+impl Level {
+    /// The word used in JSON and on the terminal.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Level::Ok => "ok",
+            Level::Degraded => "degraded",
+            Level::Failing => "failing",
+        }
+    }
+}
+
+/// How a profile is doing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProfileHealth {
+    /// The profile.
+    pub profile: String,
+    /// How bad it is.
+    pub status: Level,
+    /// Why it is not `ok`, a sentence each.
+    pub reasons: Vec<String>,
+    /// Whether a run is in progress.
+    pub running: bool,
+    /// When the last run started, however it ended.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub last_attempt: Option<OffsetDateTime>,
+    /// How the last run ended.
+    pub last_outcome: Option<Outcome>,
+    /// The code of the last run's failure.
+    pub last_error_code: Option<Code>,
+    /// When the newest good backup was started.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub last_success: Option<OffsetDateTime>,
+    /// Its id.
+    pub latest: Option<BackupId>,
+    /// Its age.
+    pub age_seconds: Option<i64>,
+    /// The age at which it is overdue.
+    pub max_age_seconds: i64,
+    /// Whether the newest good backup, or the wait for the first one, is older than that.
+    pub overdue: bool,
+    /// When the next run starts.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub next_run: Option<OffsetDateTime>,
+    /// How many backups there are, failed runs not counted.
+    pub backups: u64,
+}
+
+/// How the repository is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepositoryHealth {
+    /// Why it cannot be written, if it cannot.
+    pub error: Option<String>,
+    /// Bytes free for supakeep.
+    pub free_bytes: u64,
+    /// Bytes of the file system.
+    pub total_bytes: u64,
+    /// Bytes a next backup is not started below.
+    pub needed_bytes: u64,
+    /// Folders with a manifest that cannot be read.
+    pub unreadable: Vec<String>,
+}
+
+/// How the whole is doing: what `/health` and `supakeep status` show.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// The worst of everything below.
+    pub status: Level,
+    /// supakeep's version.
+    pub version: String,
+    /// The stack.
+    pub stack: String,
+    /// Every configured profile.
+    pub profiles: Vec<ProfileHealth>,
+    /// The repository.
+    pub repository: RepositoryHealth,
+    /// Why it is not `ok`, a sentence each.
+    pub reasons: Vec<String>,
+}
+
+/// What only the scheduler knows of a profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Live {
+    /// Whether a run is in progress.
+    pub running: bool,
+    /// When the next run starts.
+    pub next_run: Option<OffsetDateTime>,
+}
+
+/// How `profile` is doing at `now`. Where there was never a good backup, its age counts from
+/// `first_start`.
+pub fn of_profile(
+    profile: &Profile,
+    catalog: &Catalog,
+    first_start: OffsetDateTime,
+    live: Live,
+    now: OffsetDateTime,
+) -> ProfileHealth {
+    let last = catalog.of_profile(&profile.name).find(|head| head.started <= now);
+    let good = catalog.newest_good(Some(&profile.name), now);
+    let max_age = profile.max_age(now);
+    let waited = good.map_or(now - first_start, |head| head.age(now));
+    let overdue = waited > max_age;
+    let mut status = Level::Ok;
+    let mut reasons = Vec::new();
+    let mut worse = |level: Level, reason: String| {
+        status = status.max(level);
+        reasons.push(reason);
+    };
+    if overdue {
+        let what =
+            if good.is_some() { "the newest good backup is" } else { "there is no good backup yet, after" };
+        worse(
+            Level::Failing,
+            format!("overdue: {what} {} (limit {})", show_duration(waited), show_duration(max_age)),
+        );
+    }
+    if let Some(last) = last {
+        match (last.outcome, &last.error, &last.verified) {
+            (Outcome::Failed, error, _) => {
+                let code = error.as_ref().map_or(Code::Internal, |error| error.code);
+                worse(Level::Failing, format!("the last run failed: {code}"));
+            }
+            (_, _, Some(proof)) if !proof.ok => {
+                worse(Level::Failing, format!("the files of {} are not as they were written", last.id));
+            }
+            (Outcome::Suspect, _, _) if !last.is_good() => {
+                worse(
+                    Level::Degraded,
+                    format!("{} is suspect: compare it, then accept or delete it", last.id),
+                );
+            }
+            _ => {}
+        }
+    }
+    ProfileHealth {
+        profile: profile.name.clone(),
+        status,
+        reasons,
+        running: live.running,
+        last_attempt: last.map(|head| head.started),
+        last_outcome: last.map(|head| head.outcome),
+        last_error_code: last.and_then(|head| head.error.as_ref()).map(|error| error.code),
+        last_success: good.map(|head| head.started),
+        latest: good.map(|head| head.id.clone()),
+        age_seconds: good.map(|head| head.age(now).whole_seconds()),
+        max_age_seconds: max_age.whole_seconds(),
+        overdue,
+        next_run: live.next_run,
+        backups: catalog.of_profile(&profile.name).filter(|head| head.outcome != Outcome::Failed).count()
+            as u64,
+    }
+}
+
+impl Health {
+    /// Puts the parts together; the whole is as bad as its worst part.
+    pub fn assess(
+        version: &str,
+        stack: &str,
+        profiles: Vec<ProfileHealth>,
+        repository: RepositoryHealth,
+    ) -> Health {
+        let mut status = profiles.iter().map(|profile| profile.status).max().unwrap_or(Level::Ok);
+        let mut reasons: Vec<String> = profiles
+            .iter()
+            .flat_map(|profile| profile.reasons.iter().map(|reason| format!("{}: {reason}", profile.profile)))
+            .collect();
+        let mut worse = |level: Level, reason: String| {
+            status = status.max(level);
+            reasons.push(reason);
+        };
+        if let Some(error) = &repository.error {
+            worse(Level::Failing, format!("repository: {error}"));
+        } else if repository.free_bytes < repository.needed_bytes {
+            let (free, needed) = (show_bytes(repository.free_bytes), show_bytes(repository.needed_bytes));
+            worse(Level::Degraded, format!("repository: {free} free, the next backup wants {needed}"));
+        }
+        if !repository.unreadable.is_empty() {
+            worse(
+                Level::Degraded,
+                format!("repository: cannot read the manifest of {}", repository.unreadable.join(", ")),
+            );
+        }
+        Health { status, version: version.to_owned(), stack: stack.to_owned(), profiles, repository, reasons }
+    }
+}
+
+/// What a next backup is not started below: `min_free`, or twice what the last good one took.
+pub fn needed_bytes(catalog: &Catalog, min_free: u64, now: OffsetDateTime) -> u64 {
+    let last = catalog.newest_good(None, now).map_or(0, |head| head.totals.stored_bytes);
+    min_free.max(last.saturating_mul(2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest_head::tests::head;
+    use crate::manifest_head::{ManifestHead, RunError, Suspicion};
+    use crate::schedule::Schedule;
+    use crate::zone::Zone;
+    use time::Duration;
+    use time::macros::datetime;
+
+    const NOW: OffsetDateTime = datetime!(2026-01-10 12:00 UTC);
+
+    fn daily() -> Profile {
+        Profile {
+            name: "daily".into(),
+            schedule: Schedule::new(vec!["0 2 * * *".parse().expect("valid")], Zone::utc()),
+            labels: vec![],
+            keep: Default::default(),
+            dump: Default::default(),
+            gate: Default::default(),
+            max_age: None,
+            catch_up: true,
+            jitter: Duration::ZERO,
+            retries: 2,
+            retry_delay: Duration::minutes(5),
+            deadline: Duration::hours(6),
+        }
+    }
+
+    fn health(heads: Vec<ManifestHead>) -> ProfileHealth {
+        let first_start = NOW - Duration::hours(2);
+        of_profile(
+            &daily(),
+            &Catalog::new(heads.into_iter().map(Into::into).collect(), vec![]),
+            first_start,
+            Live::default(),
+            NOW,
+        )
+    }
+
+    fn failed(id: &str, started: OffsetDateTime) -> ManifestHead {
+        let mut head = head(id, Some("daily"), started);
+        head.outcome = Outcome::Failed;
+        head.verified = None;
+        head.error = Some(RunError { code: Code::DumpFailed, message: "x".into(), hint: "y".into() });
+        head
+    }
+
+    #[test]
+    fn a_recent_good_backup_is_ok() {
+        let health = health(vec![head("a", Some("daily"), NOW - Duration::hours(10))]);
+        assert_eq!((health.status, health.overdue, health.backups), (Level::Ok, false, 1));
+        assert_eq!((health.age_seconds, health.max_age_seconds), (Some(36_000), 90_000));
+    }
+
+    #[test]
+    fn an_old_one_is_overdue() {
+        let health = health(vec![head("a", Some("daily"), NOW - Duration::hours(26))]);
+        assert_eq!((health.status, health.overdue), (Level::Failing, true));
+    }
+
+    #[test]
+    fn without_any_backup_the_wait_counts_from_the_first_start() {
+        assert_eq!(health(vec![]).status, Level::Ok);
+        let waited =
+            of_profile(&daily(), &Catalog::default(), NOW - Duration::hours(26), Live::default(), NOW);
+        assert_eq!((waited.status, waited.overdue, waited.age_seconds), (Level::Failing, true, None));
+    }
+
+    #[test]
+    fn a_failed_run_shows_although_a_good_backup_is_recent() {
+        let good = head("a", Some("daily"), NOW - Duration::hours(10));
+        let health = health(vec![good, failed("b", NOW - Duration::HOUR)]);
+        assert_eq!((health.status, health.overdue), (Level::Failing, false));
+        assert_eq!(health.last_error_code, Some(Code::DumpFailed));
+        assert_eq!(health.latest.expect("a good one").as_str(), "a");
+    }
+
+    #[test]
+    fn a_suspect_backup_degrades_until_it_is_accepted() {
+        let good = head("a", Some("daily"), NOW - Duration::hours(10));
+        let mut suspect = head("b", Some("daily"), NOW - Duration::HOUR);
+        suspect.outcome = Outcome::Suspect;
+        suspect.suspicion =
+            Some(Suspicion { compared_with: good.id.clone(), reasons: vec![], accepted_at: None });
+        let before = health(vec![good.clone(), suspect.clone()]);
+        assert_eq!(
+            (before.status, before.latest.map(|id| id.to_string())),
+            (Level::Degraded, Some("a".into()))
+        );
+        if let Some(suspicion) = &mut suspect.suspicion {
+            suspicion.accepted_at = Some(NOW);
+        }
+        assert_eq!(health(vec![good, suspect]).status, Level::Ok);
+    }
+
+    #[test]
+    fn one_from_the_future_does_not_hide_that_there_is_none() {
+        let health = health(vec![
+            head("a", Some("daily"), NOW + Duration::DAY),
+            head("b", Some("daily"), NOW - Duration::DAY * 3),
+        ]);
+        assert_eq!((health.status, health.overdue), (Level::Failing, true));
+    }
+
+    #[test]
+    fn the_whole_is_as_bad_as_its_worst_part() {
+        let fine = health(vec![head("a", Some("daily"), NOW)]);
+        let repository = |error: Option<&str>, free_bytes| RepositoryHealth {
+            error: error.map(str::to_owned),
+            free_bytes,
+            total_bytes: 100,
+            needed_bytes: 10,
+            unreadable: vec![],
+        };
+        let level = |repository| Health::assess("1", "supabase", vec![fine.clone()], repository).status;
+        assert_eq!(level(repository(None, 50)), Level::Ok);
+        assert_eq!(level(repository(None, 5)), Level::Degraded);
+        assert_eq!(level(repository(Some("read-only"), 50)), Level::Failing);
+    }
+}

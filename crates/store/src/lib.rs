@@ -1,0 +1,11 @@
+//! Where backups are: folders on a local or mounted file system.
+
+mod folder;
+mod heads;
+mod local;
+mod lock;
+mod marker;
+mod path;
+mod staging;
+
+pub use local::LocalRepository;

@@ -1,0 +1,197 @@
+//! A repository in a folder.
+//!
+//! ```text
+//! <path>/<stack>/<id>/manifest.json …   a backup
+//! <path>/<stack>/latest -> <id>         and latest-<profile>
+//! <path>/<stack>/.incoming/<id>/        being made, or being removed
+//! <path>/<stack>/.failed/<id>/          the record of a failed run
+//! <path>/<stack>/.lock  .supakeep.json
+//! ```
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use supakeep_flow::ports::{Clock, Repository, RunLock, Space, Staging, StoreError, Stored};
+use supakeep_model::catalog::Catalog;
+use supakeep_model::code::Code;
+use supakeep_model::id::BackupId;
+use supakeep_model::manifest::{self, Manifest};
+use supakeep_model::naming::stack_folder;
+use time::OffsetDateTime;
+
+use crate::folder::{ensure, rename_new, replace_file, sync};
+use crate::heads::Heads;
+use crate::lock;
+use crate::marker::Marker;
+use crate::path::{below, failed, refused};
+use crate::staging::{self, LocalStaging};
+
+/// The backups of one stack below a folder.
+pub struct LocalRepository {
+    /// What the configuration names; it must exist, since it is a mount.
+    path: PathBuf,
+    folder: PathBuf,
+    holder: String,
+    clock: Arc<dyn Clock>,
+    heads: Mutex<Heads>,
+}
+
+impl LocalRepository {
+    /// The backups of `stack` below `path`. `holder` is what others are told who find the lock taken.
+    pub fn new(path: &Path, stack: &str, holder: &str, clock: Arc<dyn Clock>) -> LocalRepository {
+        LocalRepository {
+            path: path.to_owned(),
+            folder: path.join(stack_folder(stack)),
+            holder: holder.to_owned(),
+            clock,
+            heads: Mutex::default(),
+        }
+    }
+
+    /// The folders of stacks below `path`, by name.
+    pub fn stacks(path: &Path) -> Vec<String> {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        let ours = entries.filter(|entry| entry.path().join(crate::marker::FILE).is_file());
+        let mut names: Vec<_> = ours.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The stack's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn incoming(&self) -> PathBuf {
+        self.folder.join(".incoming")
+    }
+
+    fn failed(&self) -> PathBuf {
+        self.folder.join(".failed")
+    }
+
+    fn marker(&self) -> Result<Marker, StoreError> {
+        Marker::ensure(&self.folder, self.clock.now())
+    }
+
+    /// The folder of a backup or of the record of a failed run.
+    fn place(&self, id: &BackupId) -> Result<PathBuf, StoreError> {
+        [self.folder.join(id.as_str()), self.failed().join(id.as_str())]
+            .into_iter()
+            .find(|folder| fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_dir()))
+            .ok_or_else(|| StoreError::new(Code::BackupNotFound, format!("there is no backup {id}")))
+    }
+
+    /// Whoever made what is in `.incoming` does not run any more: the caller holds the lock.
+    fn sweep(&self) -> Result<(), StoreError> {
+        let incoming = self.incoming();
+        for entry in fs::read_dir(&incoming).map_err(failed("read", &incoming))? {
+            let path = entry.map_err(failed("read", &incoming))?.path();
+            tracing::info!(path = %path.display(), "removing what an unfinished run left");
+            let is_folder = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
+            let removed = if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.map_err(failed("remove", &path))?;
+        }
+        Ok(())
+    }
+}
+
+impl Repository for LocalRepository {
+    fn prepare(&self) -> Result<(), StoreError> {
+        if !self.path.is_dir() {
+            let message = format!("the repository {} does not exist", self.path.display());
+            return Err(StoreError::new(Code::RepositoryMissing, message));
+        }
+        ensure(&self.folder)?;
+        ensure(&self.incoming())?;
+        // Permissions can be there and the file system be read-only all the same: only writing tells.
+        let probe = self.folder.join(".writable");
+        replace_file(&probe, b"")?;
+        fs::remove_file(&probe).map_err(failed("remove", &probe))?;
+        self.marker().map(|_| ())
+    }
+
+    fn first_start(&self) -> Result<OffsetDateTime, StoreError> {
+        Ok(self.marker()?.first_start)
+    }
+
+    fn identity(&self) -> Result<String, StoreError> {
+        Ok(self.marker()?.identity)
+    }
+
+    fn lock(&self) -> Result<Box<dyn RunLock>, StoreError> {
+        self.prepare()?;
+        let lock = lock::take(&self.folder, &self.holder)?;
+        self.sweep()?;
+        Ok(Box::new(lock))
+    }
+
+    fn space(&self) -> Result<Space, StoreError> {
+        let found =
+            rustix::fs::statvfs(&self.path).map_err(refused("ask for the free space of", &self.path))?;
+        Ok(Space {
+            free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
+            total_bytes: found.f_blocks.saturating_mul(found.f_frsize),
+        })
+    }
+
+    fn catalog(&self) -> Result<Catalog, StoreError> {
+        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        let (entries, unreadable) = heads.refresh(&[&self.folder, &self.failed()])?;
+        Ok(Catalog::new(entries, unreadable))
+    }
+
+    fn stage(&self, id: &BackupId) -> Result<Box<dyn Staging>, StoreError> {
+        Ok(Box::new(LocalStaging::begin(&self.incoming(), &self.folder, &self.failed(), id.as_str())?))
+    }
+
+    fn manifest(&self, id: &BackupId) -> Result<Manifest, StoreError> {
+        let path = self.place(id)?.join(manifest::FILE);
+        let json = fs::read(&path).map_err(failed("read", &path))?;
+        Manifest::parse(&json)
+            .map_err(|error| StoreError::new(error.code(), format!("{}: {error}", path.display())))
+    }
+
+    fn open(&self, id: &BackupId, path: &str) -> Result<Stored, StoreError> {
+        staging::open(&below(&self.place(id)?, path)?)
+    }
+
+    fn amend(&self, manifest: &Manifest) -> Result<(), StoreError> {
+        replace_file(&self.place(&manifest.head.id)?.join(manifest::FILE), &manifest.to_json())
+    }
+
+    fn remove(&self, id: &BackupId) -> Result<(), StoreError> {
+        let place = self.place(id)?;
+        let going = self.incoming().join(format!("{id}.removed"));
+        rename_new(&place, &going)?;
+        place.parent().map_or(Ok(()), sync)?;
+        fs::remove_dir_all(&going).map_err(failed("remove", &going))
+    }
+
+    fn link(&self, name: &str, target: Option<&BackupId>) -> Result<(), StoreError> {
+        let path = below(&self.folder, name)?;
+        match fs::read_link(&path) {
+            Ok(current) if target.is_some_and(|id| current == Path::new(id.as_str())) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(_) => {
+                let message = format!("{} is not a link, so it is left alone", path.display());
+                return Err(StoreError::new(Code::RepositoryIo, message));
+            }
+        }
+        let Some(id) = target else {
+            return match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(failed("remove", &path)(error))
+                }
+                _ => Ok(()),
+            };
+        };
+        let beside = self.incoming().join(format!("{name}.link"));
+        let _ = fs::remove_file(&beside);
+        symlink(id.as_str(), &beside).map_err(failed("create", &beside))?;
+        fs::rename(&beside, &path).map_err(failed("replace", &path))
+    }
+}

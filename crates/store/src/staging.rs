@@ -1,0 +1,152 @@
+//! A backup that is being made, out of sight under `.incoming`.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Advice;
+use supakeep_flow::kill_point::kill_point;
+use supakeep_flow::ports::{FailedFiles, StagedFile, Staging, StoreError, Stored};
+use supakeep_model::manifest::{self, Manifest};
+
+use crate::folder::{create_file, ensure, rename_new, sync};
+use crate::path::{below, failed};
+
+/// A folder under `.incoming`.
+pub(crate) struct LocalStaging {
+    incoming: PathBuf,
+    /// The folder of backups.
+    backups: PathBuf,
+    /// The folder of failed runs.
+    failed: PathBuf,
+    name: String,
+    /// Set when the folder has its final name.
+    done: bool,
+}
+
+impl LocalStaging {
+    pub(crate) fn begin(
+        incoming: &Path,
+        backups: &Path,
+        failed: &Path,
+        name: &str,
+    ) -> Result<Self, StoreError> {
+        let folder = incoming.join(name);
+        ensure(&folder)?;
+        Ok(LocalStaging {
+            incoming: folder,
+            backups: backups.to_owned(),
+            failed: failed.to_owned(),
+            name: name.to_owned(),
+            done: false,
+        })
+    }
+
+    fn write_manifest(&self, manifest: &Manifest) -> Result<(), StoreError> {
+        let path = self.incoming.join(manifest::FILE);
+        let mut file = create_file(&path)?;
+        file.write_all(&manifest.to_json()).and_then(|()| file.sync_all()).map_err(failed("write", &path))?;
+        sync(&self.incoming)
+    }
+
+    fn publish(&mut self, into: &Path) -> Result<(), StoreError> {
+        rename_new(&self.incoming, &into.join(&self.name))?;
+        self.done = true;
+        Ok(())
+    }
+}
+
+impl Staging for LocalStaging {
+    fn create(&mut self, path: &str) -> Result<Box<dyn StagedFile>, StoreError> {
+        let path = below(&self.incoming, path)?;
+        if let Some(folder) = path.parent().filter(|folder| *folder != self.incoming) {
+            ensure(folder)?;
+        }
+        Ok(Box::new(LocalFile(create_file(&path)?)))
+    }
+
+    fn open(&self, path: &str) -> Result<Stored, StoreError> {
+        open(&below(&self.incoming, path)?)
+    }
+
+    fn commit(mut self: Box<Self>, manifest: &Manifest) -> Result<(), StoreError> {
+        self.write_manifest(manifest)?;
+        kill_point("backup-manifest-written");
+        let backups = self.backups.clone();
+        self.publish(&backups)
+    }
+
+    fn fail(mut self: Box<Self>, manifest: &Manifest, files: FailedFiles) -> Result<(), StoreError> {
+        let failed_runs = self.failed.clone();
+        ensure(&failed_runs)?;
+        match files {
+            FailedFiles::Remove => remove_files(&self.incoming)?,
+            // The files of one failed run are enough to look at, and disks are small.
+            FailedFiles::Keep => {
+                for entry in fs::read_dir(&failed_runs).map_err(failed("read", &failed_runs))?.flatten() {
+                    remove_files(&entry.path())?;
+                }
+            }
+        }
+        self.write_manifest(manifest)?;
+        self.publish(&failed_runs)
+    }
+}
+
+impl Drop for LocalStaging {
+    fn drop(&mut self) {
+        if !self.done {
+            // Whatever cannot be removed now is swept when the next run takes the lock.
+            let _ = fs::remove_dir_all(&self.incoming);
+        }
+    }
+}
+
+/// Removes everything in a folder but its manifest.
+fn remove_files(folder: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(folder).map_err(failed("read", folder))?.flatten() {
+        if entry.file_name() == manifest::FILE {
+            continue;
+        }
+        let path = entry.path();
+        let removed = match entry.file_type() {
+            Ok(kind) if kind.is_dir() => fs::remove_dir_all(&path),
+            _ => fs::remove_file(&path),
+        };
+        removed.map_err(failed("remove", &path))?;
+    }
+    Ok(())
+}
+
+/// Opens a regular file; a link is refused, it may lead anywhere.
+pub(crate) fn open(path: &Path) -> Result<Stored, StoreError> {
+    let file = rustix::fs::open(
+        path,
+        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )
+    .map_err(crate::path::refused("open", path))?;
+    Ok(Box::new(tokio::fs::File::from_std(File::from(file))))
+}
+
+struct LocalFile(File);
+
+impl Write for LocalFile {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl StagedFile for LocalFile {
+    fn sync(self: Box<Self>) -> std::io::Result<()> {
+        self.0.sync_all()?;
+        // Dropped from the page cache, so that the verification reads what is on the disk. Advice only:
+        // a file system that knows none of it is as good.
+        let _ = rustix::fs::fadvise(&self.0, 0, None, Advice::DontNeed);
+        Ok(())
+    }
+}

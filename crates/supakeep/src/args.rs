@@ -1,0 +1,138 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use supakeep_model::Duration;
+use supakeep_model::dump::Format;
+use supakeep_model::quantity::parse_duration;
+
+/// Backs up a self-hosted Supabase: on schedule, complete, verified.
+#[derive(Debug, Parser)]
+#[command(name = "supakeep", version = version(), propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// The configuration file [default: /etc/supakeep/supakeep.toml, if there is one]
+    #[arg(long, global = true, value_name = "FILE", env = "SUPAKEEP_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON on standard output, and nothing else there
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print only errors on standard error
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Whether to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Color,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the profiles' schedules and serve HTTP until SIGTERM
+    Daemon,
+    /// Take a backup now
+    Backup {
+        /// Keep it until it is deleted, under this name and the time: before-migration, emergency-disk, …
+        name: Option<String>,
+        /// Take it as one of this profile's (its format, its retention) instead of one by hand
+        #[arg(long, value_name = "PROFILE")]
+        profile: Option<String>,
+        /// plain, custom or directory, whatever the configuration says
+        #[arg(long)]
+        format: Option<Format>,
+        /// Show what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// List the backups, newest first
+    List {
+        /// Only those of this profile
+        #[arg(long, value_name = "PROFILE")]
+        profile: Option<String>,
+    },
+    /// Show everything that is known of a backup
+    Info {
+        /// An id, the beginning of one, `latest` or `latest:PROFILE`
+        id: String,
+    },
+    /// Read a backup's files again and compare them with what was written
+    #[command(group(clap::ArgGroup::new("which").required(true).args(["id", "latest", "all"])))]
+    Verify {
+        /// An id, the beginning of one, `latest` or `latest:PROFILE`
+        id: Option<String>,
+        /// The newest good one
+        #[arg(long)]
+        latest: bool,
+        /// All of them
+        #[arg(long, conflicts_with = "accept")]
+        all: bool,
+        /// If the files are right, count the backup as good although it is suspect
+        #[arg(long)]
+        accept: bool,
+    },
+    /// Delete backups
+    Delete {
+        /// Ids, or the beginnings of ids
+        #[arg(required = true)]
+        ids: Vec<String>,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Apply the profiles' retention, or remove everything older than an age
+    Cleanup {
+        /// Remove what is older (30d, 12w) instead; what was made by hand and the newest stay
+        #[arg(long, value_name = "AGE", value_parser = parse_duration)]
+        older_than: Option<Duration>,
+        /// Show what would be removed, and why the rest stays
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Show how the profiles are doing; exit 1 when something is overdue or failed
+    Status {
+        /// Only whether the daemon answers: for a container's health check
+        #[arg(long)]
+        live: bool,
+    },
+    /// Check the configuration and everything it points to
+    Check,
+    /// Show the configuration that is in force and where each value came from
+    Config,
+    /// Print shell completions
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// The version, and the commit where it is known.
+pub(crate) fn version() -> &'static str {
+    match option_env!("SUPAKEEP_REVISION") {
+        Some(_) => concat!(env!("CARGO_PKG_VERSION"), " (see `supakeep config`)"),
+        None => env!("CARGO_PKG_VERSION"),
+    }
+}

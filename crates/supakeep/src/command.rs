@@ -1,0 +1,142 @@
+//! The commands, one file each.
+
+mod backup;
+mod check;
+mod cleanup;
+mod completions;
+mod config;
+mod daemon;
+mod delete;
+mod info;
+mod list;
+mod status;
+mod verify;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use supakeep_flow::ports::Repository as _;
+use supakeep_model::catalog::{Catalog, Query};
+use supakeep_model::manifest_head::ManifestHead;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::args::{Cli, Command};
+use crate::config::Loaded;
+use crate::failure::CommandError;
+use crate::logging;
+use crate::output::Output;
+use crate::wire::{Wire, load_configuration};
+
+/// How a command ended.
+pub(crate) type Outcome = Result<ExitCode, CommandError>;
+
+/// What every command has.
+pub(crate) struct Context {
+    /// The ports.
+    pub(crate) wire: Wire,
+    /// How to print.
+    pub(crate) output: Output,
+    /// Cancelled by SIGINT and SIGTERM.
+    pub(crate) cancel: CancellationToken,
+}
+
+impl Context {
+    /// Reads the catalog; complains of manifests that cannot be read.
+    pub(crate) fn catalog(&self) -> Result<Catalog, CommandError> {
+        let catalog = self.wire.repository.catalog()?;
+        for unreadable in catalog.unreadable() {
+            self.output.note(format!(
+                "warning[{}]: {}: {}",
+                unreadable.error.code(),
+                unreadable.folder,
+                unreadable.error
+            ));
+        }
+        Ok(catalog)
+    }
+
+    /// The backup that a person means.
+    pub(crate) fn find(&self, catalog: &Catalog, id: &str) -> Result<ManifestHead, CommandError> {
+        let query: Query = id.parse().unwrap_or_else(|never| match never {});
+        Ok(catalog.find(&query, self.wire.clock.now())?.clone())
+    }
+}
+
+/// Runs the command that was asked for.
+pub(crate) fn run(cli: Cli, output: Output) -> Outcome {
+    match cli.command {
+        Command::Completions { shell } => return Ok(completions::completions(shell)),
+        Command::Man => return completions::man(),
+        _ => {}
+    }
+    let loaded = load_configuration(&cli.global)?;
+    if let Command::Config = cli.command {
+        return Ok(config::run(&loaded, output));
+    }
+    start_log(&cli.command, &loaded, output);
+    runtime()?.block_on(dispatch(cli.command, loaded, output))
+}
+
+async fn dispatch(command: Command, loaded: Loaded, output: Output) -> Outcome {
+    if let Command::Status { live: true } = command {
+        return status::live(&loaded.settings, output).await;
+    }
+    let cancel = cancel_on_signal()?;
+    let context = Context { wire: Wire::build(loaded.settings).await?, output, cancel };
+    match command {
+        Command::Daemon => daemon::run(context).await,
+        Command::Backup { name, profile, format, dry_run } => {
+            backup::run(&context, backup::Wish { name, profile, format, dry_run }).await
+        }
+        Command::List { profile } => list::run(&context, profile.as_deref()),
+        Command::Info { id } => info::run(&context, &id),
+        Command::Verify { id, latest: _, all, accept } => {
+            verify::run(&context, verify::Which { id, all, accept }).await
+        }
+        Command::Delete { ids, yes } => delete::run(&context, &ids, yes),
+        Command::Cleanup { older_than, dry_run } => cleanup::run(&context, older_than, dry_run),
+        Command::Status { .. } => status::run(&context).await,
+        Command::Check => check::run(&context).await,
+        Command::Config | Command::Completions { .. } | Command::Man => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Commands speak for themselves; only what goes wrong beside them is logged.
+fn start_log(command: &Command, loaded: &Loaded, output: Output) {
+    let mut settings = loaded.settings.log.clone();
+    if !matches!(command, Command::Daemon) {
+        "warn".clone_into(&mut settings.level);
+    }
+    logging::start(&settings, output.error_color);
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|error| {
+        CommandError::new(supakeep_model::code::Code::Internal, format!("cannot start: {error}"))
+    })
+}
+
+fn cancel_on_signal() -> Result<CancellationToken, CommandError> {
+    let cancel = CancellationToken::new();
+    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+        let mut signals = signal(kind).map_err(|error| {
+            CommandError::new(
+                supakeep_model::code::Code::Internal,
+                format!("cannot listen for signals: {error}"),
+            )
+        })?;
+        let cancel = cancel.clone();
+        tokio::spawn(async move {
+            if signals.recv().await.is_some() {
+                cancel.cancel();
+            }
+        });
+    }
+    Ok(cancel)
+}
+
+/// An observer for a command that a person waits for.
+fn progress(output: Output) -> Arc<crate::progress::Progress> {
+    Arc::new(crate::progress::Progress::new(output))
+}

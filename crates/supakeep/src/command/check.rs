@@ -1,0 +1,117 @@
+//! `supakeep check`
+
+use std::process::ExitCode;
+
+use supakeep_docker::check;
+use supakeep_flow::ports::Repository as _;
+use supakeep_model::code::{Code, Exit};
+use supakeep_model::health::needed_bytes;
+use supakeep_model::quantity::{show_bytes, show_duration};
+
+use super::{Context, Outcome};
+use crate::failure::CommandError;
+use crate::output::Paint;
+
+/// A line of the report.
+struct Line {
+    subject: &'static str,
+    result: Result<String, CommandError>,
+}
+
+pub(crate) async fn run(context: &Context) -> Outcome {
+    let mut lines = vec![configuration(context), repository(context), space(context)];
+    let identity = context.wire.repository.identity().unwrap_or_else(|_| "check".to_owned());
+    for finding in check(&context.wire.docker, &context.wire.stack_spec(), &identity).await {
+        lines.push(Line { subject: finding.subject, result: finding.result.map_err(CommandError::from) });
+    }
+    show(context, &lines);
+    let worst = lines.iter().find_map(|line| line.result.as_ref().err());
+    Ok(worst.map_or(ExitCode::SUCCESS, |_| ExitCode::from(Exit::Failed as u8)))
+}
+
+fn configuration(context: &Context) -> Line {
+    let settings = &context.wire.settings;
+    let now = context.wire.clock.now();
+    let profiles: Vec<_> = settings
+        .profiles
+        .iter()
+        .map(|profile| {
+            let next = profile
+                .schedule
+                .next_after(now)
+                .map_or("never".to_owned(), |slot| show_duration(slot.at - now));
+            format!("{} (next in {next})", profile.name)
+        })
+        .collect();
+    Line { subject: "profiles", result: Ok(format!("{} in {}", profiles.join(", "), settings.zone.name())) }
+}
+
+fn repository(context: &Context) -> Line {
+    let repository = &context.wire.repository;
+    let result =
+        repository.prepare().and_then(|()| repository.catalog()).map_err(CommandError::from).and_then(
+            |catalog| match catalog.unreadable() {
+                [] => Ok(format!(
+                    "{}: writable, {} backups",
+                    repository.folder().display(),
+                    catalog.backups().count()
+                )),
+                [first, ..] => Err(CommandError::new(
+                    first.error.code(),
+                    format!(
+                        "{} manifests cannot be read, the first is {}: {}",
+                        catalog.unreadable().len(),
+                        first.folder,
+                        first.error
+                    ),
+                )),
+            },
+        );
+    Line { subject: "repository", result }
+}
+
+fn space(context: &Context) -> Line {
+    let repository = &context.wire.repository;
+    let measured = repository.space().and_then(|space| repository.catalog().map(|catalog| (space, catalog)));
+    let result = measured.map_err(CommandError::from).and_then(|(space, catalog)| {
+        let needed =
+            needed_bytes(&catalog, context.wire.settings.repository.min_free_bytes, context.wire.clock.now());
+        let shown =
+            format!("{} free, the next backup wants {}", show_bytes(space.free_bytes), show_bytes(needed));
+        if space.free_bytes >= needed { Ok(shown) } else { Err(CommandError::new(Code::SpaceLow, shown)) }
+    });
+    Line { subject: "space", result }
+}
+
+fn show(context: &Context, lines: &[Line]) {
+    let output = context.output;
+    if output.json {
+        let shown: Vec<_> = lines
+            .iter()
+            .map(|line| match &line.result {
+                Ok(found) => serde_json::json!({ "subject": line.subject, "ok": true, "found": found }),
+                Err(error) => serde_json::json!({
+                    "subject": line.subject, "ok": false, "code": error.code, "message": error.message,
+                    "hint": error.code.hint(),
+                }),
+            })
+            .collect();
+        output.json(&shown);
+        return;
+    }
+    for line in lines {
+        match &line.result {
+            Ok(found) => {
+                output.line(format!("{} {:<11} {found}", output.paint("ok  ", Paint::Good), line.subject))
+            }
+            Err(error) => output.line(format!(
+                "{} {:<11} {} [{}]\n                 {}",
+                output.paint("FAIL", Paint::Bad),
+                line.subject,
+                error.message,
+                error.code,
+                error.code.hint(),
+            )),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Putting the layers on top of each other; each value remembers which one it came from.
+
+use std::path::PathBuf;
+
+use figment::providers::{Format as _, Toml};
+use figment::value::{Dict, Value};
+use figment::{Figment, Profile, Provider as _};
+
+use super::environment;
+use super::reader::Fault;
+
+/// Where the configuration is looked for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sources {
+    /// A file that must exist: `--config`.
+    pub(crate) file: Option<PathBuf>,
+    /// A file that is read if it exists.
+    pub(crate) default_file: PathBuf,
+    /// The environment.
+    pub(crate) environment: Vec<(String, String)>,
+}
+
+/// All layers as one tree.
+#[derive(Debug)]
+pub(super) struct Tree {
+    figment: Figment,
+    pub(super) top: Dict,
+}
+
+impl Tree {
+    /// Where a value came from, for people.
+    pub(super) fn origin(&self, value: &Value) -> String {
+        let Some(metadata) = self.figment.get_metadata(value.tag()) else {
+            return "the configuration".to_owned();
+        };
+        match metadata.source.as_ref().and_then(|source| source.file_path()) {
+            Some(path) => path.display().to_string(),
+            None => metadata.name.to_string(),
+        }
+    }
+}
+
+pub(super) fn merge(sources: &Sources) -> Result<Tree, Fault> {
+    let mut figment = Figment::new();
+    for variable in environment::old(&sources.environment) {
+        figment = figment.merge(variable);
+    }
+    let file = sources.file.as_ref().unwrap_or(&sources.default_file);
+    if sources.file.is_some() || file.exists() {
+        // Read here, so that what cannot be read is said in the words of the file system.
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| Fault::of_file(file, format!("cannot be read: {error}")))?;
+        toml_or_fault(file, &text)?;
+        figment = figment.merge(Toml::file_exact(file));
+    }
+    for variable in environment::own(&sources.environment) {
+        figment = figment.merge(variable);
+    }
+    let data = figment.data().map_err(|error| Fault::of_file(file, error.to_string()))?;
+    let top = data.get(&Profile::Default).cloned().unwrap_or_default();
+    Ok(Tree { figment, top })
+}
+
+/// The TOML parser's own words show the line; figment would repeat them once for every layer.
+fn toml_or_fault(file: &std::path::Path, text: &str) -> Result<(), Fault> {
+    Toml::from_str::<Value>(text)
+        .map(|_| ())
+        .map_err(|error| Fault::of_file(file, error.to_string().trim().to_owned()))
+}

@@ -1,0 +1,201 @@
+use super::*;
+use std::io::Write as _;
+use supakeep_flow::backup::TransportChoice;
+use supakeep_model::dump::{Compression, Format};
+use time::macros::datetime;
+
+const NOW: OffsetDateTime = datetime!(2026-01-01 0:00 UTC);
+
+fn sources(toml: &str, environment: &[(&str, &str)]) -> (tempfile::NamedTempFile, Sources) {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(toml.as_bytes()).expect("room for a file");
+    let environment =
+        environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let sources = Sources { file: Some(file.path().to_owned()), environment, ..Sources::default() };
+    (file, sources)
+}
+
+fn read(toml: &str, environment: &[(&str, &str)]) -> Settings {
+    let (_file, sources) = sources(toml, environment);
+    load(&sources, NOW).unwrap_or_else(|faults| panic!("{faults}")).settings
+}
+
+fn faults(toml: &str, environment: &[(&str, &str)]) -> Vec<Fault> {
+    let (file, sources) = sources(toml, environment);
+    let path = file.path().display().to_string();
+    let Err(Faults(mut faults)) = load(&sources, NOW) else { panic!("{toml} is accepted") };
+    for fault in &mut faults {
+        fault.key = fault.key.replace(&path, "FILE");
+        fault.origin = fault.origin.take().map(|origin| origin.replace(&path, "FILE"));
+    }
+    faults
+}
+
+fn names(settings: &Settings) -> Vec<&str> {
+    settings.profiles.iter().map(|profile| profile.name.as_str()).collect()
+}
+
+#[test]
+fn with_nothing_at_all_there_is_the_daily_profile() {
+    let settings = load(&Sources::default(), NOW).unwrap_or_else(|faults| panic!("{faults}")).settings;
+    assert_eq!(names(&settings), ["daily"]);
+    assert_eq!(settings.profiles[0].keep.days, Some(7));
+    assert_eq!(settings.dump.compression, Compression::Gzip(6));
+    assert_eq!(settings.http.listen.to_string(), "0.0.0.0:9177");
+    assert_eq!(settings.repository.min_free_bytes, 1 << 30);
+    assert_eq!(settings.zone.name(), "UTC");
+}
+
+#[test]
+fn reads_the_example_of_the_documentation() {
+    let example = include_str!("../../../../config/supakeep.example.toml");
+    let settings = read(example, &[]);
+    assert_eq!(settings.zone.name(), "Europe/Zurich");
+    assert!(names(&settings).contains(&"daily"));
+}
+
+#[test]
+fn every_key_of_the_example_that_is_commented_out_is_valid_too() {
+    let example = include_str!("../../../../config/supakeep.example.toml");
+    let uncommented: String = example
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(key) if is_key(key) => format!("{key}\n"),
+            _ => format!("{line}\n"),
+        })
+        .filter(|line| !line.contains("_file = "))
+        .collect();
+    read(&uncommented, &[]);
+}
+
+fn is_key(line: &str) -> bool {
+    let name = line.split(" = ").next().unwrap_or_default();
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    (is_name && name != line) || (line.starts_with('[') && line.ends_with(']'))
+}
+
+#[test]
+fn presets_are_enabled_by_name_and_changed_key_by_key() {
+    let settings = read("enable = ['weekly', 'daily']\n[profiles.daily]\nkeep = { last = 3 }\n", &[]);
+    assert_eq!(names(&settings), ["weekly", "daily"]);
+    let daily = &settings.profiles[1];
+    assert_eq!((daily.keep.last, daily.keep.days), (Some(3), None));
+    assert_eq!(daily.schedule.expressions()[0].to_string(), "0 2 * * *");
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_old_names_lose() {
+    let settings = read(
+        "timezone = 'Europe/Zurich'\n[stack]\nproject = 'file'\n",
+        &[
+            ("SUPAKEEP_STACK__PROJECT", "mine"),
+            ("TZ", "America/New_York"),
+            ("SUPABASE_DB_USER", "someone"),
+            ("SUPABASE_DB_PORT", "5433"),
+            ("UNRELATED", "x"),
+        ],
+    );
+    assert_eq!((settings.stack.project.as_str(), settings.zone.name()), ("mine", "Europe/Zurich"));
+    assert_eq!((settings.stack.user.as_str(), settings.stack.port), ("someone", Some(5433)));
+}
+
+#[test]
+fn a_profile_can_be_written_in_the_environment_alone() {
+    let settings = read(
+        "",
+        &[
+            ("SUPAKEEP_ENABLE", "four-times-daily, nightly"),
+            ("SUPAKEEP_PROFILES__FOUR_TIMES_DAILY__KEEP__DAYS", "3"),
+            ("SUPAKEEP_PROFILES__NIGHTLY__SCHEDULE", "0 1 * * 1,2; 30 4 * * 0"),
+            ("SUPAKEEP_PROFILES__NIGHTLY__DUMP__FORMAT", "custom"),
+            ("SUPAKEEP_PROFILES__NIGHTLY__CATCH_UP", "false"),
+        ],
+    );
+    assert_eq!(settings.profiles[0].keep.days, Some(3));
+    assert_eq!(settings.profiles[0].labels, ["morning", "noon", "evening", "nightly"]);
+    let nightly = &settings.profiles[1];
+    assert_eq!(nightly.schedule.expressions().len(), 2);
+    assert_eq!((nightly.dump.format, nightly.catch_up), (Format::Custom, false));
+}
+
+#[test]
+fn secrets_are_texts_and_may_be_in_a_file() {
+    let settings = read("", &[("SUPAKEEP_STACK__PASSWORD", "12345"), ("SUPAKEEP_HTTP__TOKEN", "true")]);
+    assert_eq!(settings.stack.password.map(|secret| secret.expose().clone()), Some("12345".to_owned()));
+    assert_eq!(settings.http.token.map(|secret| secret.expose().clone()), Some("true".to_owned()));
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(b"from a file\n").expect("room for a file");
+    let path = file.path().display().to_string();
+    let settings = read("", &[("SUPAKEEP_HTTP__TOKEN_FILE", &path)]);
+    assert_eq!(settings.http.token.map(|secret| secret.expose().clone()), Some("from a file".to_owned()));
+}
+
+#[test]
+fn shows_every_value_with_its_origin_and_no_secret() {
+    let (_file, sources) =
+        sources("timezone = 'Europe/Zurich'\n", &[("SUPAKEEP_STACK__PASSWORD", "hunter2")]);
+    let loaded = load(&sources, NOW).unwrap_or_else(|faults| panic!("{faults}"));
+    let find = |key: &str| loaded.shown.iter().find(|shown| shown.key == key).expect("it is shown");
+    assert_eq!(find("stack.password").value, "[redacted]");
+    assert_eq!(find("stack.password").origin, "environment variable SUPAKEEP_STACK__PASSWORD");
+    assert_eq!(find("profiles.daily.schedule").value, "[\"0 2 * * *\"]");
+    assert_eq!(find("profiles.daily.schedule").origin, "default");
+    assert!(find("timezone").origin.starts_with('/'));
+    assert!(!format!("{:?}{:?}", loaded.shown, loaded.settings).contains("hunter2"));
+}
+
+#[test]
+fn reports_every_fault_at_once_with_key_origin_and_advice() {
+    let found = faults(
+        "timezone = 'Mars/Olympus'\n[repository]\nmin_fre = '1GiB'\npath = 'relative'\n[profiles.daily]\nschedule = '61 * * * *'\nmax_age = '2h'\n",
+        &[("SUPAKEEP_HTTP__LISTEN", "nowhere"), ("SUPAKEEP_STCK__PROJECT", "x")],
+    );
+    let shown: Vec<_> = found.iter().map(Fault::to_string).collect();
+    let has =
+        |part: &str| assert!(shown.iter().any(|fault| fault.contains(part)), "{part} is not in {shown:#?}");
+    has("timezone (from FILE): `Mars/Olympus` is not an IANA time zone");
+    has("repository.min_fre (from FILE): unknown key; did you mean repository.min_free?");
+    has("repository.path (from FILE): `relative` is not an absolute path");
+    has("profiles.daily.schedule (from FILE): `61 * * * *` is not a cron expression");
+    has("http.listen (from environment variable SUPAKEEP_HTTP__LISTEN): `nowhere` is not an address");
+    has("stck (from environment variable SUPAKEEP_STCK__PROJECT): unknown key; did you mean stack?");
+}
+
+#[test]
+fn says_what_is_contradictory_or_impossible() {
+    let one = |toml: &str, part: &str| {
+        let found = faults(toml, &[]);
+        assert!(found.iter().any(|fault| fault.to_string().contains(part)), "{part} is not in {found:#?}");
+    };
+    one("[profiles.mine]\nkeep = { days = 1 }\n", "profiles.mine.schedule: a profile of your own needs one");
+    one("[profiles.daily]\nschedule = '0 0 31 2 *'\n", "never fires");
+    one("[profiles.daily]\nschedule = []\n", "no backup would ever be made");
+    one("[profiles.daily]\nlabels = ['a', 'b']\n", "2 labels for 1 expressions");
+    one("[profiles.daily]\nmax_age = '24h'\n", "every backup would be overdue");
+    one("[profiles.daily.dump]\nformat = 'custom'\nrows = 'inserts'\n", "needs format = \"plain\"");
+    one("[profiles.daily.dump]\ncompression = 'gzip:10'\n", "is not a compression");
+    one("[profiles.\"a/b\"]\nschedule = '@daily'\n", "cannot be a name");
+    one("enable = ['dayly']\n", "there is no profile \"dayly\"");
+    one("[profiles.daily.keep]\nfortnights = 2\n", "unknown key");
+    one("[profiles.daily]\nkeep = 7\n", "a table with keys of its own");
+    one("stack = 'x'\n", "a table with keys of its own");
+    one("timezone = [\n", "FILE");
+    one("[http]\ntoken = ''\n", "it is empty");
+    one("[http]\ntoken_file = '/nowhere'\n", "cannot be read");
+}
+
+#[test]
+fn a_file_that_is_asked_for_must_exist() {
+    let sources = Sources { file: Some("/nowhere/supakeep.toml".into()), ..Sources::default() };
+    let Err(Faults(found)) = load(&sources, NOW) else { panic!("it does not exist") };
+    assert!(found[0].to_string().contains("cannot be read"), "{found:?}");
+}
+
+#[test]
+fn transport_can_be_forced() {
+    assert_eq!(read("", &[]).transport, TransportChoice::Auto);
+    assert_eq!(
+        read("[dump]\ntransport = 'none'\n", &[]).transport,
+        TransportChoice::Always(Compression::None)
+    );
+}

@@ -1,0 +1,143 @@
+//! The one place where real ports are built.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bollard::Docker;
+use supakeep_docker::{DockerStack, RootKey, StackSpec, connect, own_project};
+use supakeep_flow::backup::Ports;
+use supakeep_flow::cycle::Retention;
+use supakeep_flow::ports::{Clock, Observer, Repository};
+use supakeep_flow::recipe::Recipe;
+use supakeep_model::Duration;
+use supakeep_model::code::Code;
+use supakeep_model::manifest_head::Build;
+use supakeep_store::LocalRepository;
+
+use crate::args::Global;
+use crate::clock::SystemClock;
+use crate::config::{Loaded, Settings, Sources, load};
+use crate::failure::CommandError;
+use crate::git;
+
+/// Where the configuration is unless the command line says otherwise.
+const CONFIG_FILE: &str = "/etc/supakeep/supakeep.toml";
+/// The longest a backup by hand may take; whoever waits for it can end it.
+const MANUAL_DEADLINE: Duration = Duration::hours(24);
+
+/// Reads the configuration as the command line and the environment say.
+pub(crate) fn load_configuration(global: &Global) -> Result<Loaded, CommandError> {
+    let sources = Sources {
+        file: global.config.clone(),
+        default_file: PathBuf::from(CONFIG_FILE),
+        environment: std::env::vars().collect(),
+    };
+    Ok(load(&sources, SystemClock.now())?)
+}
+
+/// What this program is.
+pub(crate) fn build() -> Build {
+    Build {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        revision: option_env!("SUPAKEEP_REVISION").unwrap_or("unknown").to_owned(),
+    }
+}
+
+/// Everything a command needs, built from the configuration.
+pub(crate) struct Wire {
+    /// The configuration.
+    pub(crate) settings: Settings,
+    /// The engine.
+    pub(crate) docker: Docker,
+    /// The stack's name: its project, or its container.
+    pub(crate) stack_name: String,
+    /// The time.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// The repository.
+    pub(crate) repository: Arc<LocalRepository>,
+}
+
+impl Wire {
+    /// Builds the ports. Docker is asked only where nothing else says which stack is meant, so that
+    /// backups can be listed and looked at while it is down.
+    pub(crate) async fn build(settings: Settings) -> Result<Wire, CommandError> {
+        let docker = connect(settings.docker_host.as_deref())?;
+        let stack_name = stack_name(&settings, &docker).await?;
+        let mut settings = settings;
+        if settings.stack.project.is_empty() {
+            settings.stack.project.clone_from(&stack_name);
+        }
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let holder = format!("process {} on {}", std::process::id(), hostname());
+        let repository =
+            LocalRepository::new(&settings.repository.path, &stack_name, &holder, Arc::clone(&clock));
+        Ok(Wire { settings, docker, stack_name, clock, repository: Arc::new(repository) })
+    }
+
+    /// The ports of a run. The repository is made ready: its identity names the run on the server.
+    pub(crate) fn ports(&self, observer: Arc<dyn Observer>) -> Result<Ports, CommandError> {
+        self.repository.prepare()?;
+        let stack = DockerStack::new(self.docker.clone(), self.stack_spec(), &self.repository.identity()?);
+        Ok(Ports {
+            stack: Arc::new(stack),
+            repository: Arc::clone(&self.repository) as Arc<dyn Repository>,
+            clock: Arc::clone(&self.clock),
+            observer,
+        })
+    }
+
+    /// Which stack, and how to talk to it.
+    pub(crate) fn stack_spec(&self) -> StackSpec {
+        self.settings.stack.clone()
+    }
+
+    /// What all backups of the stack have in common.
+    pub(crate) fn recipe(&self) -> Recipe {
+        let settings = &self.settings;
+        Recipe {
+            zone: settings.zone.clone(),
+            databases: settings.databases.clone(),
+            transport: settings.transport,
+            encoders: settings.encoders,
+            min_free_bytes: settings.repository.min_free_bytes,
+            root_key_required: settings.stack.root_key != RootKey::None,
+            git_commit: settings.stack_folder.as_deref().and_then(git::commit),
+            build: build(),
+            dump: settings.dump.clone(),
+            deadline: MANUAL_DEADLINE,
+        }
+    }
+
+    /// What retention goes by.
+    pub(crate) fn retention(&self) -> Retention {
+        Retention::of(&self.settings.profiles, &self.settings.zone)
+    }
+}
+
+/// The configured project or container; else the project that supakeep runs in; else the one stack that
+/// the repository has.
+async fn stack_name(settings: &Settings, docker: &Docker) -> Result<String, CommandError> {
+    if !settings.stack.project.is_empty() {
+        return Ok(settings.stack.project.clone());
+    }
+    if let Some(container) = &settings.stack.container {
+        return Ok(container.clone());
+    }
+    if let Some(project) = own_project(docker).await {
+        return Ok(project);
+    }
+    match LocalRepository::stacks(&settings.repository.path).as_slice() {
+        [one] => Ok(one.clone()),
+        found => {
+            let there = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
+            let message = format!(
+                "stack.project is not set, and supakeep's own compose project could not be found out; stacks in the repository: {there}"
+            );
+            Err(CommandError::new(Code::StackNotFound, message))
+        }
+    }
+}
+
+fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

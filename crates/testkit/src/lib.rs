@@ -1,0 +1,1 @@
+//! Scripted ports, fault injection and the conformance suite; for tests alone.
