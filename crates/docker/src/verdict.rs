@@ -55,6 +55,8 @@ fn code(exit_code: i64, stderr: &str) -> Code {
                 "remaining connection slots",
             ],
         ),
+        // pg_dumpall looks for pg_dump although it only dumps roles.
+        (Code::DumpToolMissing, &["is needed by", "but was not found"]),
         (Code::DatabaseMissing, &["does not exist, so it cannot be dumped"]),
         (Code::PrivilegesMissing, &["permission denied for", "must be superuser"]),
         (Code::DumpUnsupported, &["does not support compression with", "server version mismatch"]),
@@ -63,10 +65,18 @@ fn code(exit_code: i64, stderr: &str) -> Code {
     found.map_or(Code::DumpFailed, |(code, _)| *code)
 }
 
-/// The last few lines, in one.
+/// The longest line that is repeated whole: pg_dump quotes queries that name every table.
+const MAX_LINE: usize = 240;
+
+/// The last few lines, in one. The whole of what was said is in the manifest.
 pub(crate) fn last_words(stderr: &str) -> String {
-    let lines: Vec<_> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<_> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).map(clip).collect();
     lines[lines.len().saturating_sub(4)..].join(" / ")
+}
+
+fn clip(line: &str) -> String {
+    let clipped: String = line.chars().take(MAX_LINE).collect();
+    if clipped.len() < line.len() { format!("{clipped}…") } else { clipped }
 }
 
 #[cfg(test)]

@@ -84,8 +84,8 @@ pub struct Ports {
     pub observer: Arc<dyn Observer>,
 }
 
-/// Takes a backup. The head that is returned says how it ended; an `Err` means that not even a record
-/// of the failure could be kept. The lock is asked for as a proof that the caller holds it.
+/// Takes a backup. The head that is returned says how it ended; an `Err` means that it could not even
+/// begin. The lock is asked for as a proof that the caller holds it.
 pub async fn backup(
     spec: &BackupSpec,
     ports: &Ports,
@@ -107,11 +107,10 @@ pub async fn backup(
     if made.is_err() {
         end_sessions(server.as_deref()).await;
     }
-    let ended = match made {
+    let head = match made {
         Ok(staging) => finish(spec, ports, draft, staging, &limits).await,
         Err(failure) => record_failure(ports, draft, failure),
     };
-    let head = ended?;
     ports.observer.observe(&RunEvent::Ended { head: Box::new(head.clone()) });
     Ok(head)
 }
@@ -139,6 +138,13 @@ async fn make(
             .push(format!("ended {ended} sessions that an earlier, unfinished run had left on the server"));
     }
     let databases = source::databases(&spec.databases, server.facts())?;
+    for left_out in server.facts().databases.iter().filter(|name| !databases.contains(name)) {
+        let name = left_out.escape_debug();
+        draft
+            .head
+            .warnings
+            .push(format!("database {name} is not in this backup: stack.databases leaves it out"));
+    }
     let mut staging = ports.repository.stage(&draft.head.id)?;
     let dumping = dump::Dumping { spec, ports, server };
     dumping.globals(draft, &mut *staging).await?;
@@ -158,7 +164,7 @@ async fn finish(
     draft: Draft,
     staging: Box<dyn Staging>,
     limits: &Limits,
-) -> Result<ManifestHead, Failure> {
+) -> ManifestHead {
     let mut manifest = draft.into_manifest();
     enter(ports, &manifest.head.id, Phase::Verify, "", Some(manifest.head.totals.stored_bytes));
     let proof = {
@@ -180,14 +186,16 @@ async fn finish(
     }
     judge(spec, &*ports.repository, &mut manifest, ports.clock.now());
     enter(ports, &manifest.head.id, Phase::Commit, "", None);
-    staging.commit(&manifest)?;
+    if let Err(error) = staging.commit(&manifest) {
+        return keep_record(ports, manifest, error.into());
+    }
     kill_point("backup-committed");
     if let Err(failure) = link(&*ports.repository, ports.clock.now()) {
         // The backup is made; a link that does not point at it is no reason to call it failed.
         let message = format!("cannot update the links to the latest backups: {failure}");
         ports.observer.observe(&RunEvent::Fault { code: failure.code, message });
     }
-    Ok(manifest.head)
+    manifest.head
 }
 
 /// Compares with the last good backup of the profile.
@@ -230,14 +238,16 @@ pub fn refused(spec: &BackupSpec, failure: &Failure, now: OffsetDateTime) -> Man
     failed(Draft::new(spec, id, started).into_manifest(), failure).head
 }
 
-fn record_failure(ports: &Ports, draft: Draft, failure: Failure) -> Result<ManifestHead, Failure> {
-    let mut draft = draft;
+fn record_failure(ports: &Ports, mut draft: Draft, failure: Failure) -> ManifestHead {
     draft.finish_dump(draft.head.started.max(ports.clock.now()));
-    let id = draft.head.id.clone();
-    let manifest = draft.into_manifest();
-    match ports.repository.stage(&id) {
+    keep_record(ports, draft.into_manifest(), failure)
+}
+
+/// Keeps the record of a run whose files are gone already.
+fn keep_record(ports: &Ports, manifest: Manifest, failure: Failure) -> ManifestHead {
+    match ports.repository.stage(&manifest.head.id) {
         Ok(staging) => keep_failed(manifest, staging, failure, FailedFiles::Remove),
-        Err(_) => Ok(failed(manifest, &failure).head),
+        Err(_) => failed(manifest, &failure).head,
     }
 }
 
@@ -247,12 +257,12 @@ fn keep_failed(
     staging: Box<dyn Staging>,
     failure: Failure,
     files: FailedFiles,
-) -> Result<ManifestHead, Failure> {
+) -> ManifestHead {
     let manifest = failed(manifest, &failure);
     if let Err(error) = staging.fail(&manifest, files) {
         tracing::warn!(code = %error.code, "cannot keep the record of a failed run: {error}");
     }
-    Ok(manifest.head)
+    manifest.head
 }
 
 fn failed(mut manifest: Manifest, failure: &Failure) -> Manifest {

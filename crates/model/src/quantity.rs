@@ -1,7 +1,8 @@
 //! Durations and sizes as people write them: `25h`, `1h 30m`, `7d`, `1GiB`, `500MB`.
 
 use jiff::{Span, SpanRelativeTo};
-use time::Duration;
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
 
 /// Reads a duration such as `90s`, `15m`, `1h 30m` or `7d` (a day is 24 hours here). A bare number is
 /// refused: its unit would be a guess.
@@ -29,6 +30,11 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
 /// A size for people, in binary units: `1.2 GiB`.
 pub fn show_bytes(bytes: u64) -> String {
     bytesize::ByteSize(bytes).display().iec().to_string()
+}
+
+/// A moment for people and logs: RFC 3339, in the offset that it carries.
+pub fn show_time(at: OffsetDateTime) -> String {
+    at.format(&Rfc3339).unwrap_or_else(|_| at.to_string())
 }
 
 /// A duration for people, in its two largest units: `2d 3h`, `5m 4s`, `0s`.

@@ -68,7 +68,9 @@ pub struct Rules<'a> {
 pub fn plan(catalog: &Catalog, rules: &Rules<'_>) -> PrunePlan {
     let mut reasons: BTreeMap<&BackupId, Vec<String>> = BTreeMap::new();
     for (profile, policy) in &rules.policies {
-        let good: Vec<_> = catalog.of_profile(profile).filter(|head| head.is_good()).collect();
+        // What was named by hand stays anyway; it fills no place that a rule has to give.
+        let good = catalog.of_profile(profile).filter(|head| head.is_good() && head.kind == Kind::Profile);
+        let good: Vec<_> = good.collect();
         keep_by_policy(&good, policy, rules, &mut reasons);
         let oldest_kept =
             good.iter().filter(|head| reasons.contains_key(&head.id)).map(|head| head.started).min();

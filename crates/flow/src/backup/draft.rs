@@ -5,6 +5,7 @@ use supakeep_model::id::BackupId;
 use supakeep_model::manifest::{DatabaseRecord, FORMAT, Manifest, Setting, ToolMessage};
 use supakeep_model::manifest_head::{ManifestHead, Outcome, StackRecord, Totals};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use super::BackupSpec;
 use crate::ports::ServerFacts;
@@ -16,6 +17,8 @@ pub(super) struct Draft {
     pub(super) artifacts: Vec<Artifact>,
     pub(super) messages: Vec<ToolMessage>,
     pub(super) vault_secrets: u64,
+    /// The clock tells whole seconds, and may be set while a run is going on.
+    began: Instant,
     settings: Vec<Setting>,
 }
 
@@ -51,6 +54,7 @@ impl Draft {
             artifacts: Vec::new(),
             messages: Vec::new(),
             vault_secrets: 0,
+            began: Instant::now(),
             settings: Vec::new(),
         }
     }
@@ -69,7 +73,7 @@ impl Draft {
 
     pub(super) fn finish_dump(&mut self, now: OffsetDateTime) {
         self.head.finished = now;
-        self.head.duration_seconds = (now - self.head.started).as_seconds_f64();
+        self.head.duration_seconds = self.began.elapsed().as_secs_f64();
         let prints = || self.databases.iter().filter_map(|database| database.fingerprint.as_ref());
         self.head.totals = Totals {
             stored_bytes: self.artifacts.iter().map(|artifact| artifact.bytes).sum(),

@@ -103,6 +103,15 @@ impl Dumping<'_> {
         snapshot: &mut dyn Snapshot,
         facts: &DatabaseFacts,
     ) -> Result<(), Failure> {
+        if facts.name.contains(['\n', '\r']) {
+            // pg_dump refuses: it would have to write the name into a `\\connect` line.
+            let name = facts.name.escape_debug();
+            draft
+                .head
+                .warnings
+                .push(format!("database {name}: no CREATE DATABASE statement, its name has a line end"));
+            return Ok(());
+        }
         let compression = self.spec.dump.compression;
         let path = create_file(&facts.name, compression);
         let spec = &self.spec.dump;

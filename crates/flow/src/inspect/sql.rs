@@ -7,8 +7,10 @@ mod head;
 mod insert_rows;
 mod lexer;
 mod reader;
+mod split;
 
 pub(super) use copy_rows::CopyRows;
 pub use create::CreateStatements;
 pub use dump::PlainDump;
 pub(super) use head::sequence;
+pub(super) use split::statements;

@@ -121,6 +121,13 @@ fn never_removes_what_was_made_by_hand() {
 }
 
 #[test]
+fn what_is_named_by_hand_takes_no_place_of_the_policy() {
+    let named = ManifestHead { kind: Kind::Named, ..daily(0) };
+    let plan = run(vec![named, daily(1), daily(2), daily(3)], policy(&[("last", 2)]));
+    assert_eq!(kept(&plan), ["d0000", "d0001", "d0002"]);
+}
+
+#[test]
 fn leaves_profiles_alone_that_it_does_not_know() {
     let plan = run(vec![daily(0), head("other", Some("retired"), ago(900))], policy(&[("last", 1)]));
     assert_eq!(reason(&plan, "other"), ["profile retired is not in the configuration"]);

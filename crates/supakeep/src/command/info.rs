@@ -6,9 +6,8 @@ use comfy_table::Cell;
 use supakeep_flow::ports::Repository as _;
 use supakeep_model::manifest::{DatabaseRecord, Manifest};
 use supakeep_model::manifest_head::Proof;
-use supakeep_model::quantity::{show_bytes, show_duration};
+use supakeep_model::quantity::{show_bytes, show_duration, show_time};
 use supakeep_model::{Duration, OffsetDateTime};
-use time::format_description::well_known::Rfc3339;
 
 use super::{Context, Outcome};
 use crate::output::{Output, right};
@@ -119,10 +118,6 @@ fn tables(output: Output, database: &DatabaseRecord) {
         print.large_objects.count,
         show_bytes(print.large_objects.bytes),
     ));
-}
-
-fn show_time(at: OffsetDateTime) -> String {
-    at.format(&Rfc3339).unwrap_or_else(|_| at.to_string())
 }
 
 fn show_proof(proof: &Proof) -> String {

@@ -64,7 +64,14 @@ async fn one(
     if let Some(suspicion) = manifest.head.suspicion.as_mut().filter(|_| accept && proof.ok) {
         suspicion.accepted_at = Some(context.wire.clock.now());
     }
-    repository.amend(&manifest)?;
+    if let Err(error) = repository.amend(&manifest) {
+        if accept {
+            return Err(error.into());
+        }
+        // A full or read-only disk is no reason not to say what was found.
+        context.output.note(format!("warning[{}]: the result cannot be noted: {error}", error.code));
+        return Ok((manifest.head, proof));
+    }
     // What is good may have changed, and with it what `latest` means. A run in progress does it itself.
     if let Ok(_lock) = repository.lock() {
         link(&**repository, context.wire.clock.now())?;

@@ -7,7 +7,7 @@ use supakeep_model::fingerprint::{Dialect, Fingerprint, SequencePrint, TablePrin
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::toc::{Cursor, Entry, Header, Sizes, Stop, damaged};
-use crate::inspect::sql::{CopyRows, sequence};
+use crate::inspect::sql::{CopyRows, sequence, statements};
 use crate::inspect::{Inspect, InspectError, Inspection};
 use crate::stage::decode::PushDecoder;
 
@@ -178,12 +178,17 @@ impl CustomArchive {
             ),
             // How the database itself is made is recorded beside its dump.
             "ENCODING" | "STDSTRINGS" | "SEARCHPATH" | "DATABASE" | "DATABASE PROPERTIES" => {}
-            _ => {
-                let fields =
-                    [&entry.description, &entry.namespace, &entry.tag, &entry.owner, &entry.definition];
-                let member = fields.map(String::as_str).join("\0");
-                self.schema.add(entry.definition.len() as u64, xxh3_128(member.as_bytes()));
-            }
+            _ => self.add_definition(&entry),
+        }
+    }
+
+    /// Each statement by itself: an entry with several grants has them in an order of no meaning.
+    fn add_definition(&mut self, entry: &Entry) {
+        let names =
+            [&entry.description, &entry.namespace, &entry.tag, &entry.owner].map(String::as_str).join("\0");
+        for statement in statements(&entry.definition) {
+            let member = [names.as_bytes(), &statement].join(&0);
+            self.schema.add(statement.len() as u64, xxh3_128(&member));
         }
     }
 

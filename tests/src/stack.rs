@@ -1,0 +1,122 @@
+//! The look-alike stack, as a compose project of its own.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::command::{Ended, docker, run};
+
+/// A major version of PostgreSQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pg {
+    /// 15, of Debian bookworm.
+    V15,
+    /// 17, of Debian trixie.
+    V17,
+}
+
+impl Pg {
+    /// Both.
+    pub const ALL: [Pg; 2] = [Pg::V15, Pg::V17];
+
+    /// The number.
+    pub fn major(self) -> &'static str {
+        match self {
+            Pg::V15 => "15",
+            Pg::V17 => "17",
+        }
+    }
+
+    /// The image.
+    pub fn image(self) -> String {
+        format!("supakeep-test-db:{}", self.major())
+    }
+}
+
+/// A running stack.
+pub struct Stack {
+    /// The version of its database.
+    pub pg: Pg,
+    /// Its compose project.
+    pub project: String,
+    private: bool,
+}
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+static STARTING: Mutex<()> = Mutex::new(());
+
+impl Stack {
+    /// The stack that tests share which only read: database only, no writers. It stays up.
+    pub fn shared(pg: Pg) -> Stack {
+        let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        let stack = Stack { pg, project: format!("supakeep-it-{}", pg.major()), private: false };
+        stack.compose(&["up", "-d", "--wait", "db"]).ok();
+        stack
+    }
+
+    /// A stack of one's own: the services named, or all of them. It goes away when it is dropped.
+    pub fn private(pg: Pg, services: &[&str]) -> Stack {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let project = format!("supakeep-it-{}-{}-{number}", pg.major(), std::process::id());
+        let stack = Stack { pg, project, private: true };
+        stack.compose(&[&["up", "-d", "--wait"], services].concat()).ok();
+        stack
+    }
+
+    /// Runs `docker compose` on this project.
+    #[track_caller]
+    pub fn compose(&self, arguments: &[&str]) -> Ended {
+        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("stack/docker-compose.yml");
+        let mut command = Command::new("docker");
+        command.arg("compose").arg("-p").arg(&self.project).arg("-f").arg(file).args(arguments);
+        command.env("STACK_PG", self.pg.major()).env("COMPOSE_PROGRESS", "quiet");
+        run(&mut command, b"")
+    }
+
+    /// The database's container.
+    pub fn db(&self) -> String {
+        format!("{}-db-1", self.project)
+    }
+
+    /// Runs a program in the database's container.
+    #[track_caller]
+    pub fn exec(&self, arguments: &[&str]) -> Ended {
+        let db = self.db();
+        docker(&[&["exec", &db], arguments].concat())
+    }
+
+    /// Runs SQL in `database`, and returns what psql prints, without headers.
+    #[track_caller]
+    pub fn sql_in(&self, database: &str, sql: &str) -> String {
+        let db = self.db();
+        let connection = ["exec", "-i", &db, "psql", "-XAtq", "-h", "127.0.0.1", "-U", "supabase_admin"];
+        let rest = ["-v", "ON_ERROR_STOP=1", "-d", database, "-f", "-"];
+        let mut command = Command::new("docker");
+        command.args(connection).args(rest);
+        run(&mut command, sql.as_bytes()).ok().text().trim_end().to_owned()
+    }
+
+    /// Runs SQL in the database `postgres`.
+    #[track_caller]
+    pub fn sql(&self, sql: &str) -> String {
+        self.sql_in("postgres", sql)
+    }
+
+    /// How many sessions of supakeep the server has.
+    pub fn supakeep_sessions(&self) -> u32 {
+        self.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'supakeep-%'")
+            .parse()
+            .expect("a count")
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        if self.private {
+            // Paused containers cannot be stopped.
+            let _ = self.compose(&["unpause"]);
+            let _ = self.compose(&["down", "-v", "-t", "2"]);
+        }
+    }
+}
