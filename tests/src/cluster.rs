@@ -60,6 +60,17 @@ impl EmptyCluster {
         self.feed(&[psql.as_slice(), &["-d", database]].concat(), sql)
     }
 
+    /// Restores a directory archive with two jobs of `pg_restore`.
+    #[track_caller]
+    pub fn restore_folder(&self, database: &str, folder: &std::path::Path) {
+        const THERE: &str = "/tmp/archive";
+        docker(&["exec", &self.container, "rm", "-rf", THERE]).ok();
+        docker(&["cp", "-q", &folder.display().to_string(), &format!("{}:{THERE}", self.container)]).ok();
+        let pg_restore =
+            ["pg_restore", "-h", "127.0.0.1", "-U", "supabase_admin", "-j", "2", "--exit-on-error"];
+        self.feed(&[pg_restore.as_slice(), &["-d", database, THERE]].concat(), b"").ok();
+    }
+
     /// Puts the root key in place and restarts the server, which reads it only at its start.
     pub fn set_root_key(&self, key: &[u8]) {
         let path = "/etc/postgresql-custom/pgsodium_root.key";

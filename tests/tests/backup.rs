@@ -45,6 +45,10 @@ fn restore_with_stock_tools(keeper: &Keeper, id: &str, cluster: &EmptyCluster) {
         let create = decompressed(keeper, id, &path(&manifest, Part::Create, Some(name)));
         cluster.script("template1", &create).ok();
         let dump = path(&manifest, Part::Database, Some(name));
+        if let Some((folder, _file)) = dump.split_once('/') {
+            cluster.restore_folder(name, &keeper.folder().join(id).join(folder));
+            continue;
+        }
         let content = decompressed(keeper, id, &dump);
         if dump.contains(".dump") {
             let pg_restore =
@@ -113,6 +117,22 @@ fn custom_archives_restore_with_pg_restore() {
     for pg in Pg::ALL {
         restores(pg, "custom", &[("SUPAKEEP_DUMP__FORMAT", "custom")]);
     }
+}
+
+#[test]
+fn directory_archives_restore_with_pg_restore_in_parallel() {
+    for pg in Pg::ALL {
+        restores(pg, "directory", &[("SUPAKEEP_DUMP__FORMAT", "directory")]);
+    }
+    let settings =
+        |compression| [("SUPAKEEP_DUMP__FORMAT", "directory"), ("SUPAKEEP_DUMP__COMPRESSION", compression)];
+    restores(Pg::V17, "directory-zstd", &settings("zstd:3"));
+    restores(Pg::V15, "directory-none", &settings("none"));
+    // What its pg_restore could not open is not made.
+    let mut keeper = Keeper::new(&Stack::shared(Pg::V15));
+    settings("zstd:3").iter().for_each(|(key, value)| keeper.set(key, value));
+    assert_eq!(keeper.refused(&["backup"]), (2, "dump-unsupported".into()));
+    assert_eq!(keeper.ids(), Vec::<String>::new());
 }
 
 #[test]
@@ -199,6 +219,7 @@ fn fingerprints_do_not_depend_on_how_the_dump_was_made() {
     };
     let plain = tables(&[]);
     assert_eq!(plain, tables(&[("SUPAKEEP_DUMP__FORMAT", "custom")]));
+    assert_eq!(plain, tables(&[("SUPAKEEP_DUMP__FORMAT", "directory")]));
     assert_eq!(
         plain,
         tables(&[("SUPAKEEP_DUMP__FORMAT", "custom"), ("SUPAKEEP_DUMP__COMPRESSION", "zstd:1")])

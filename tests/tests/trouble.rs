@@ -150,7 +150,7 @@ fn a_dump_program_that_is_missing_fails_hangs_or_dies() {
     replace_pg_dump(&stack, "#!/bin/sh\necho \"pg_dump: error: boom\" >&2\nexit 1\n");
     fails(&keeper, &["dump-failed"]);
     let said =
-        keeper.run(&["info", &keeper.run(&["--json", "list"]).json()[0]["id"].as_str().expect("an id")]);
+        keeper.run(&["info", keeper.run(&["--json", "list"]).json()[0]["id"].as_str().expect("an id")]);
     assert!(said.text().contains("boom"), "{}", said.text());
     // 100 MB of what looks like a dump, and then the end.
     replace_pg_dump(

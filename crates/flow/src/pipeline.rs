@@ -4,11 +4,12 @@
 //! the same however large the database is:
 //!
 //! ```text
-//! stream ─► reader ─► inspector ──► encoders ─► writer ─► file
+//! stream ─► reader ─► inspector ──► encoders ─► writer ─► files
 //!           (task)    decode what     compress    digest
 //!                     was packed at   blocks      of the bytes
 //!                     the source,                 as stored
-//!                     digest, inspect
+//!                     digest, inspect,
+//!                     split into files
 //! ```
 //!
 //! The writer takes blocks in the order in which the inspector made them, whichever encoder ends
@@ -19,16 +20,19 @@ mod encoders;
 mod inspector;
 mod writer;
 
+use std::sync::Arc;
 use std::thread;
 
 use bytes::Bytes;
+use supakeep_model::artifact::{Encoding, Member};
 use supakeep_model::code::Code;
 use supakeep_model::dump::Compression;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::failure::Failure;
-use crate::inspect::{Inspect, Inspection};
-use crate::ports::{SourceStream, StagedFile};
+use crate::inspect::Inspection;
+use crate::inspect::split::Split;
+use crate::ports::{SourceStream, StagedFiles};
 use crate::stage::decode::Codec;
 use crate::stage::digest::Digested;
 
@@ -37,16 +41,16 @@ const GATHER: usize = 256 * 1024;
 /// Gathered chunks that may wait for the inspector.
 const WAITING_CHUNKS: usize = 4;
 
-/// How one file is made.
+/// How the files of one stream are made.
 pub struct PipeSpec {
     /// How the stream as a whole is compressed on its way.
     pub codec: Codec,
-    /// How the file is compressed.
+    /// How the files are compressed.
     pub store: Store,
     /// How many encoders work side by side.
     pub encoders: usize,
-    /// Who looks at the bytes.
-    pub inspect: Box<dyn Inspect>,
+    /// Who looks at the bytes, and tells which file they belong to.
+    pub split: Box<dyn Split>,
 }
 
 /// How a file's bytes come about.
@@ -54,49 +58,66 @@ pub struct PipeSpec {
 pub enum Store {
     /// Compressed here.
     Encode(Compression),
-    /// Stored as they came: the source has compressed them as wanted.
+    /// Stored as they came, in one file: the source has compressed them as wanted.
     PassThrough,
 }
 
 /// What became of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PipeReport {
-    /// The bytes before compression.
-    pub source: Digested,
-    /// The bytes as stored.
-    pub stored: Digested,
+    /// The files, in the order in which they were written.
+    pub files: Vec<FileReport>,
     /// What was found in them.
     pub inspection: Inspection,
     /// What the program on the server wrote to standard error.
     pub stderr: String,
 }
 
-/// Runs `stream` into `file`, and returns only when every byte is on the disk and the stream's verdict
+/// A file that was written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileReport {
+    /// Path below the backup's folder.
+    pub path: String,
+    /// Which part of a folder of files it is.
+    pub member: Option<Member>,
+    /// How it is compressed, where that was done here.
+    pub encoding: Encoding,
+    /// The bytes before compression.
+    pub source: Digested,
+    /// The bytes as stored.
+    pub stored: Digested,
+}
+
+/// Runs `stream` into `files`, and returns only when every byte is on the disk and the stream's verdict
 /// is success. `progress` is told the bytes before compression, now and then.
 ///
-/// Dropping the future ends the threads; the caller throws the file away.
+/// Dropping the future ends the threads; the caller throws the files away.
 pub async fn run(
     mut stream: Box<dyn SourceStream>,
-    file: Box<dyn StagedFile>,
+    files: Arc<dyn StagedFiles>,
     spec: PipeSpec,
     progress: impl Fn(u64) + Send + 'static,
 ) -> Result<PipeReport, Failure> {
     let (chunks, incoming) = mpsc::channel::<Bytes>(WAITING_CHUNKS);
-    let (reply, outcome) = oneshot::channel();
+    let (reply, mut outcome) = oneshot::channel();
     thread::Builder::new()
         .name("inspector".to_owned())
         .spawn(move || {
             // The receiver is gone when the run was cancelled; then nobody wants to know.
-            let _ = reply.send(inspector::run(incoming, file, spec, &progress));
+            let _ = reply.send(inspector::run(incoming, files, spec, &progress));
         })
         .map_err(|error| Failure::new(Code::Internal, format!("cannot start a thread: {error}")))?;
-    let read = read(&mut *stream, chunks).await;
-    let threads = outcome
-        .await
-        .map_err(|_| Failure::new(Code::Internal, "the thread that writes the file has died"))?;
+    // Threads that end before their input does have failed: there is nothing to read on for.
+    let (read, threads) = tokio::select! {
+        biased;
+        threads = &mut outcome => (Err(Reading::Refused), threads),
+        read = read(&mut *stream, chunks) => (read, outcome.await),
+    };
+    let threads =
+        threads.map_err(|_| Failure::new(Code::Internal, "the thread that writes the files has died"))?;
     // One failure leads to others: a cut stream to an incomplete dump, a full disk to a stream that
     // nobody reads. The cause is what is reported.
-    let (source, stored, inspection) = match (read, threads) {
+    let (files, inspection) = match (read, threads) {
         (Ok(()), Ok(done)) => done,
         (Err(Reading::Stream(failure)), _) | (_, Err(inspector::Error::File(failure))) => {
             return Err(failure);
@@ -111,7 +132,7 @@ pub async fn run(
         }
     };
     let stderr = stream.finish().await?;
-    Ok(PipeReport { source, stored, inspection, stderr })
+    Ok(PipeReport { files, inspection, stderr })
 }
 
 enum Reading {

@@ -8,7 +8,9 @@ mod stack;
 
 pub use clock::Clock;
 pub use observer::{Observer, Silent};
-pub use repository::{FailedFiles, Repository, RunLock, Space, StagedFile, Staging, StoreError, Stored};
+pub use repository::{
+    FailedFiles, Repository, RunLock, Space, StagedFile, StagedFiles, Staging, StoreError, Stored,
+};
 pub use stack::{
     DatabaseFacts, DumpKind, DumpRequest, Server, ServerFacts, Snapshot, SourceStream, Stack, StackError,
 };

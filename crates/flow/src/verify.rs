@@ -1,29 +1,40 @@
 //! Verification: the stored files of a backup are read again and compared with what its manifest
 //! recorded when they were written.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use supakeep_model::artifact::{Artifact, Part};
+use supakeep_model::artifact::{Artifact, Member, Part};
 use supakeep_model::dump::Format;
+use supakeep_model::fingerprint::Fingerprint;
 use supakeep_model::manifest::Manifest;
 use supakeep_model::manifest_head::Proof;
 use tokio::time::Instant;
 
-use crate::inspect::archive::CustomArchive;
+use crate::inspect::Inspect;
+use crate::inspect::archive::{Contents, CustomArchive, LargeObject, Rows};
 use crate::inspect::opaque::Opaque;
 use crate::inspect::sql::PlainDump;
-use crate::inspect::{Inspect, Inspection};
 use crate::ports::{Clock, StoreError, Stored};
 use crate::read_back::read_back;
 
 /// What is read with to look into a file of this part.
-pub fn inspector(part: Part, format: Format) -> Box<dyn Inspect> {
-    match (part, format) {
-        (Part::Globals, _) => Box::new(PlainDump::of_globals()),
-        (Part::Create, _) => Box::new(PlainDump::of_create_statements()),
-        (Part::Database, Format::Plain) => Box::new(PlainDump::of_database()),
-        (Part::Database, Format::Custom) => Box::new(CustomArchive::default()),
-        (Part::Database, Format::Directory) | (Part::RootKey, _) => Box::new(Opaque),
+pub fn inspector(part: Part, format: Format, member: Option<&Member>) -> Box<dyn Inspect> {
+    match (part, format, member) {
+        (Part::Globals, ..) => Box::new(PlainDump::of_globals()),
+        (Part::Create, ..) => Box::new(PlainDump::of_create_statements()),
+        (Part::Database, Format::Plain, _) => Box::new(PlainDump::of_database()),
+        (Part::Database, Format::Custom, _) => Box::new(CustomArchive::default()),
+        (Part::Database, Format::Directory, Some(Member::Contents)) => Box::new(Contents::default()),
+        (Part::Database, Format::Directory, Some(Member::Rows { schema, name })) => {
+            Box::new(Rows::new(schema, name))
+        }
+        (Part::Database, Format::Directory, Some(Member::LargeObject { oid })) => {
+            Box::new(LargeObject::new(*oid))
+        }
+        (Part::Database, Format::Directory, Some(Member::LargeObjects) | None) | (Part::RootKey, ..) => {
+            Box::new(Opaque)
+        }
     }
 }
 
@@ -39,15 +50,20 @@ pub async fn verify(
     let began = Instant::now();
     let mut differences = Vec::new();
     let mut read_bytes = 0;
+    let mut databases = Databases::default();
     for artifact in &manifest.artifacts {
         let found = match open(artifact) {
-            Ok(stored) => verify_file(manifest, artifact, stored).await,
+            Ok(stored) => verify_file(manifest, artifact, stored, &mut databases).await,
             Err(error) => vec![error.message],
         };
+        if let (false, Some(database)) = (found.is_empty(), &artifact.database) {
+            databases.broken.insert(database);
+        }
         differences.extend(found.into_iter().map(|difference| format!("{}: {difference}", artifact.path)));
         read_bytes += artifact.bytes;
         progress(read_bytes);
     }
+    differences.extend(databases.differences(manifest));
     if manifest.artifacts.is_empty() {
         differences.push("the manifest names no file".to_owned());
     }
@@ -60,8 +76,46 @@ pub async fn verify(
     }
 }
 
-async fn verify_file(manifest: &Manifest, artifact: &Artifact, stored: Stored) -> Vec<String> {
-    let inspector = inspector(artifact.part, manifest.head.dump.format);
+/// What the files of each database hold together.
+#[derive(Default)]
+struct Databases<'a> {
+    found: BTreeMap<&'a str, Fingerprint>,
+    /// Those with a file that cannot be read or is not what was written, which has been told already.
+    broken: BTreeSet<&'a str>,
+}
+
+impl<'a> Databases<'a> {
+    fn add(&mut self, database: &'a str, print: Fingerprint) {
+        let dialect = print.dialect;
+        self.found.entry(database).or_insert_with(|| Fingerprint::empty(dialect)).merge(print);
+    }
+
+    /// The record has partitions noted in it, which a dump does not tell; everything else is equal.
+    fn differences(&self, manifest: &Manifest) -> Vec<String> {
+        let mut out = Vec::new();
+        for database in &manifest.databases {
+            let name = database.name.escape_debug();
+            match (&database.fingerprint, self.found.get(database.name.as_str())) {
+                _ if self.broken.contains(database.name.as_str()) => {}
+                (Some(recorded), Some(found)) => {
+                    let differences = recorded.differences(found);
+                    out.extend(differences.into_iter().map(|difference| format!("{name}: {difference}")));
+                }
+                (Some(_), None) => out.push(format!("{name}: no file holds its dump")),
+                (None, _) => {}
+            }
+        }
+        out
+    }
+}
+
+async fn verify_file<'a>(
+    manifest: &Manifest,
+    artifact: &'a Artifact,
+    stored: Stored,
+    databases: &mut Databases<'a>,
+) -> Vec<String> {
+    let inspector = inspector(artifact.part, manifest.head.dump.format, artifact.member.as_ref());
     let found = match read_back(stored, artifact.encoding, inspector).await {
         Ok(found) => found,
         Err(error) => return vec![format!("it cannot be read: {error}")],
@@ -73,7 +127,11 @@ async fn verify_file(manifest: &Manifest, artifact: &Artifact, stored: Stored) -
         Ok((source, inspection)) => {
             let recorded = (artifact.source_bytes, &artifact.source_sha256);
             compare(&mut out, " before compression", recorded, (source.bytes, &source.sha256));
-            out.extend(fingerprint_differences(manifest, artifact, &inspection));
+            if let (Part::Database, Some(database), Some(print)) =
+                (artifact.part, &artifact.database, inspection.fingerprint)
+            {
+                databases.add(database, print);
+            }
         }
     }
     out
@@ -84,18 +142,5 @@ fn compare(out: &mut Vec<String>, what: &str, recorded: (u64, &String), found: (
         out.push(format!("{} bytes{what} recorded, {} found", recorded.0, found.0));
     } else if recorded.1 != found.1 {
         out.push(format!("its {} bytes{what} are not those that were written (SHA-256 differs)", found.0));
-    }
-}
-
-/// The record has partitions noted in it, which a dump's text does not tell; everything else is equal.
-fn fingerprint_differences(manifest: &Manifest, artifact: &Artifact, inspection: &Inspection) -> Vec<String> {
-    let recorded = artifact
-        .database
-        .as_deref()
-        .and_then(|name| manifest.database(name))
-        .and_then(|database| database.fingerprint.as_ref());
-    match (artifact.part, recorded, &inspection.fingerprint) {
-        (Part::Database, Some(recorded), Some(found)) => recorded.differences(found),
-        _ => Vec::new(),
     }
 }

@@ -16,6 +16,28 @@ pub enum Part {
     RootKey,
 }
 
+/// Which part of a directory archive a file is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "is")]
+pub enum Member {
+    /// `toc.dat`: the definitions, and the names of the other files.
+    Contents,
+    /// The rows of a table.
+    Rows {
+        /// The table's schema.
+        schema: String,
+        /// The table's name.
+        name: String,
+    },
+    /// A large object.
+    LargeObject {
+        /// Its number.
+        oid: i64,
+    },
+    /// The list of the large objects' files.
+    LargeObjects,
+}
+
 /// How a file's bytes are encoded, from the inside out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -38,6 +60,9 @@ pub struct Artifact {
     /// The database it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
+    /// Which part of it, where its dump is a folder of files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<Member>,
     /// Length as stored.
     pub bytes: u64,
     /// SHA-256 of the bytes as stored, in hexadecimal.

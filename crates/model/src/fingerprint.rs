@@ -107,6 +107,13 @@ impl Tally {
         self.bytes += bytes;
         self.hash.add(member);
     }
+
+    /// Adds every member of another multiset.
+    pub fn merge(&mut self, other: Tally) {
+        self.count += other.count;
+        self.bytes += other.bytes;
+        self.hash.merge(other.hash);
+    }
 }
 
 /// How a dump wrote what was hashed: fingerprints compare only within one of these.
@@ -137,6 +144,25 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
+    /// The fingerprint of nothing.
+    pub fn empty(dialect: Dialect) -> Fingerprint {
+        Fingerprint {
+            dialect,
+            schema: Tally::default(),
+            large_objects: Tally::default(),
+            sequences: Vec::new(),
+            tables: Vec::new(),
+        }
+    }
+
+    /// Adds what another file of the same dump holds.
+    pub fn merge(&mut self, other: Fingerprint) {
+        self.schema.merge(other.schema);
+        self.large_objects.merge(other.large_objects);
+        self.sequences.extend(other.sequences);
+        self.tables.extend(other.tables);
+    }
+
     /// Rows of all tables.
     pub fn rows(&self) -> u64 {
         self.tables.iter().map(|table| table.rows).sum()

@@ -3,10 +3,11 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::Advice;
 use supakeep_flow::kill_point::kill_point;
-use supakeep_flow::ports::{FailedFiles, StagedFile, Staging, StoreError, Stored};
+use supakeep_flow::ports::{FailedFiles, StagedFile, StagedFiles, Staging, StoreError, Stored};
 use supakeep_model::manifest::{self, Manifest};
 
 use crate::folder::{create_file, ensure, rename_new, sync};
@@ -42,7 +43,13 @@ impl LocalStaging {
         })
     }
 
+    /// Writes the manifest last: when it is on the disk, everything it names is.
     fn write_manifest(&self, manifest: &Manifest) -> Result<(), StoreError> {
+        for entry in fs::read_dir(&self.incoming).map_err(failed("read", &self.incoming))?.flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                sync(&entry.path())?;
+            }
+        }
         let path = self.incoming.join(manifest::FILE);
         let mut file = create_file(&path)?;
         file.write_all(&manifest.to_json()).and_then(|()| file.sync_all()).map_err(failed("write", &path))?;
@@ -57,12 +64,8 @@ impl LocalStaging {
 }
 
 impl Staging for LocalStaging {
-    fn create(&mut self, path: &str) -> Result<Box<dyn StagedFile>, StoreError> {
-        let path = below(&self.incoming, path)?;
-        if let Some(folder) = path.parent().filter(|folder| *folder != self.incoming) {
-            ensure(folder)?;
-        }
-        Ok(Box::new(LocalFile(create_file(&path)?)))
+    fn files(&self) -> Arc<dyn StagedFiles> {
+        Arc::new(LocalFiles(self.incoming.clone()))
     }
 
     fn open(&self, path: &str) -> Result<Stored, StoreError> {
@@ -127,6 +130,18 @@ pub(crate) fn open(path: &Path) -> Result<Stored, StoreError> {
     )
     .map_err(crate::path::refused("open", path))?;
     Ok(Box::new(tokio::fs::File::from_std(File::from(file))))
+}
+
+struct LocalFiles(PathBuf);
+
+impl StagedFiles for LocalFiles {
+    fn create(&self, path: &str) -> Result<Box<dyn StagedFile>, StoreError> {
+        let path = below(&self.0, path)?;
+        if let Some(folder) = path.parent().filter(|folder| *folder != self.0) {
+            ensure(folder)?;
+        }
+        Ok(Box::new(LocalFile(create_file(&path)?)))
+    }
 }
 
 struct LocalFile(File);

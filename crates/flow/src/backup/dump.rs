@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use supakeep_model::artifact::{Artifact, Part};
 use supakeep_model::code::Code;
-use supakeep_model::dump::{Compression, Scope};
+use supakeep_model::dump::{Compression, Format, Scope};
 use supakeep_model::event::{Phase, RunEvent};
 use supakeep_model::fingerprint::Fingerprint;
 use supakeep_model::manifest::DatabaseRecord;
@@ -15,6 +15,8 @@ use super::source::{Route, route};
 use super::{BackupSpec, Ports, enter};
 use crate::failure::{Failure, io_code};
 use crate::inspect::Inspection;
+use crate::inspect::archive::DirectoryArchive;
+use crate::inspect::split::{Split, Whole};
 use crate::inspect::sql::CreateStatements;
 use crate::kill_point::kill_point;
 use crate::pipeline::{self, PipeReport, PipeSpec, Store};
@@ -87,7 +89,7 @@ impl Dumping<'_> {
         if spec.scope != Scope::Data {
             self.create_statements(draft, staging, snapshot, facts).await?;
         }
-        let route = route(spec, self.spec.transport, self.server.facts());
+        let route = route(spec, self.spec.transport, self.server.facts())?;
         let request = DumpRequest { spec, kind: DumpKind::Content, source_compression: route.source };
         let stream = snapshot.dump(request).await?;
         let path = dump_file(&facts.name, spec.format, route.file);
@@ -147,7 +149,7 @@ impl Dumping<'_> {
         bytes: &[u8],
     ) -> Result<(), Failure> {
         let Small { path, part, database, compression } = small;
-        let mut file = staging.create(&path)?;
+        let mut file = staging.files().create(&path)?;
         let encoded = BlockEncoder::new(compression).and_then(|mut encoder| encoder.encode(bytes.to_vec()));
         let written = encoded.and_then(|encoded| file.write_all(&encoded).map(|()| encoded));
         let encoded = written
@@ -158,6 +160,7 @@ impl Dumping<'_> {
             path,
             part,
             database,
+            member: None,
             bytes: stored.bytes,
             sha256: stored.sha256,
             source_bytes: source.bytes,
@@ -205,32 +208,34 @@ impl Dumping<'_> {
         stream: Box<dyn SourceStream>,
     ) -> Result<PipeReport, Failure> {
         let Wanted { path, part, database, route } = wanted;
-        let file = staging.create(&path)?;
-        kill_point("backup-file-created");
-        let spec = PipeSpec {
-            codec: route.codec,
-            store: route.store,
-            encoders: self.spec.encoders,
-            inspect: inspector(part, self.spec.dump.format),
+        let format = self.spec.dump.format;
+        let split: Box<dyn Split> = if part == Part::Database && format == Format::Directory {
+            Box::new(DirectoryArchive::new(path.clone(), route.file))
+        } else {
+            Box::new(Whole { path: path.clone(), inspect: inspector(part, format, None) })
         };
+        let (codec, store, encoders) = (route.codec, route.store, self.spec.encoders);
+        let spec = PipeSpec { codec, store, encoders, split };
         let (observer, id) = (self.ports.observer.clone(), draft.head.id.clone());
         let progress =
             move |source_bytes| observer.observe(&RunEvent::Progressed { id: id.clone(), source_bytes });
-        let report = pipeline::run(stream, file, spec, progress)
+        kill_point("backup-file-created");
+        let report = pipeline::run(stream, staging.files(), spec, progress)
             .await
             .map_err(|failure| failure.while_doing(&path))?;
         kill_point("backup-file-written");
         draft.note(&path, report.stderr.clone());
-        draft.artifacts.push(Artifact {
-            path,
+        draft.artifacts.extend(report.files.iter().map(|file| Artifact {
+            path: file.path.clone(),
             part,
-            database,
-            bytes: report.stored.bytes,
-            sha256: report.stored.sha256.clone(),
-            source_bytes: report.source.bytes,
-            source_sha256: report.source.sha256.clone(),
-            encoding: encoding(route.file),
-        });
+            database: database.clone(),
+            member: file.member.clone(),
+            bytes: file.stored.bytes,
+            sha256: file.stored.sha256.clone(),
+            source_bytes: file.source.bytes,
+            source_sha256: file.source.sha256.clone(),
+            encoding: if store == Store::PassThrough { encoding(route.file) } else { file.encoding },
+        }));
         Ok(report)
     }
 }

@@ -34,15 +34,27 @@ pub(super) struct Route {
 /// Compression at the source makes the stream through Docker a third as long, and that stream is the
 /// slowest part of the way. Where the server can already write what is to be stored, nothing is
 /// compressed twice.
-pub(super) fn route(spec: &DumpSpec, choice: TransportChoice, facts: &ServerFacts) -> Route {
+pub(super) fn route(spec: &DumpSpec, choice: TransportChoice, facts: &ServerFacts) -> Result<Route, Failure> {
     let wanted = spec.compression;
     let server_can = match wanted {
         Compression::Zstd(_) => facts.dumps_zstd,
         Compression::Gzip(_) | Compression::None => true,
     };
-    if spec.format != Format::Plain {
+    if spec.format == Format::Directory {
+        if !server_can {
+            return Err(Failure::new(
+                Code::DumpUnsupported,
+                "the pg_restore of this server (before PostgreSQL 16) reads no zstd in a directory archive; set dump.compression to gzip:1-9 or none",
+            ));
+        }
+        // Each table becomes a file of its own here, and is compressed here, on several cores.
+        let source = if facts.dumps_zstd { Compression::Zstd(1) } else { Compression::None };
+        let store = Store::Encode(wanted);
+        return Ok(Route { source, codec: Codec::Identity, store, file: wanted });
+    }
+    if spec.format == Format::Custom {
         // Inside an archive each table is compressed by itself, so that pg_restore can open it as it is.
-        return if server_can {
+        return Ok(if server_can {
             Route {
                 source: wanted,
                 codec: Codec::Identity,
@@ -56,7 +68,7 @@ pub(super) fn route(spec: &DumpSpec, choice: TransportChoice, facts: &ServerFact
                 store: Store::Encode(wanted),
                 file: wanted,
             }
-        };
+        });
     }
     let source = match choice {
         TransportChoice::Always(compression) => compression,
@@ -77,7 +89,7 @@ pub(super) fn route(spec: &DumpSpec, choice: TransportChoice, facts: &ServerFact
     } else {
         Store::Encode(wanted)
     };
-    Route { source, codec, store, file: wanted }
+    Ok(Route { source, codec, store, file: wanted })
 }
 
 /// The databases to dump: those that were asked for, all of which must exist, or all there are.
@@ -123,7 +135,7 @@ mod tests {
     fn of(format: Format, compression: &str, dumps_zstd: bool) -> (String, Codec, Store) {
         let compression = compression.parse().expect("valid");
         let spec = DumpSpec { format, compression, ..DumpSpec::default() };
-        let route = route(&spec, TransportChoice::Auto, &facts(dumps_zstd));
+        let route = route(&spec, TransportChoice::Auto, &facts(dumps_zstd)).expect("the server can");
         (route.source.to_string(), route.codec, route.store)
     }
 

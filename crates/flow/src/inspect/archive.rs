@@ -1,10 +1,15 @@
-//! `pg_dump`'s custom archives.
+//! `pg_dump`'s archives: custom ones, and folders made of them.
 //!
 //! The format is defined by PostgreSQL's source alone (`src/bin/pg_dump/pg_backup_archiver.c`,
-//! `WriteHead` and `WriteToc`, and `pg_backup_custom.c`); these are its versions 1.12 (PostgreSQL 9)
-//! to 1.16 (PostgreSQL 17 and 18).
+//! `WriteHead` and `WriteToc`, `pg_backup_custom.c` and `pg_backup_directory.c`); these are its
+//! versions 1.12 (PostgreSQL 9) to 1.16 (PostgreSQL 17 and 18).
 
+mod directory;
+mod member;
 mod reader;
+mod sink;
 mod toc;
 
-pub use reader::CustomArchive;
+pub use directory::DirectoryArchive;
+pub use member::{LargeObject, Rows};
+pub use reader::{Contents, CustomArchive};

@@ -29,8 +29,8 @@ impl Blocks {
         Ok(())
     }
 
-    /// The last block, which may be short or empty.
-    pub(super) fn finish(self) -> Vec<u8> {
-        self.block
+    /// The last block of a file, which may be short or empty.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.block)
     }
 }

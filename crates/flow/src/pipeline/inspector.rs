@@ -1,6 +1,7 @@
 //! The middle of the pipeline: looks at every byte before it is compressed.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
@@ -10,13 +11,15 @@ use supakeep_model::dump::Compression;
 use tokio::sync::mpsc;
 
 use super::blocks::Blocks;
-use super::encoders::{Closed, Encoders};
-use super::{PipeSpec, Store, writer};
-use crate::failure::{Failure, io_code};
-use crate::inspect::{Inspect, InspectError, Inspection};
-use crate::ports::StagedFile;
+use super::encoders::Encoders;
+use super::{FileReport, PipeSpec, Store, writer};
+use crate::failure::Failure;
+use crate::inspect::split::{Closed, FileSpec, Output, SplitError};
+use crate::inspect::{InspectError, Inspection};
+use crate::ports::StagedFiles;
 use crate::stage::decode::PushDecoder;
 use crate::stage::digest::{Digest, Digested};
+use crate::stage::encode::encoding;
 
 /// Why the threads ended early.
 pub(super) enum Error {
@@ -39,6 +42,15 @@ impl From<Closed> for Stopped {
     }
 }
 
+impl From<SplitError> for Stopped {
+    fn from(error: SplitError) -> Stopped {
+        match error {
+            SplitError::Inspect(error) => error.into(),
+            SplitError::Closed => Stopped::Closed,
+        }
+    }
+}
+
 impl From<InspectError> for Stopped {
     fn from(error: InspectError) -> Stopped {
         Stopped::Content(error.into())
@@ -54,13 +66,13 @@ impl From<io::Error> for Stopped {
     }
 }
 
-/// Reads chunks until there are no more, and ends when the file is on the disk.
+/// Reads chunks until there are no more, and ends when the files are on the disk.
 pub(super) fn run(
     incoming: mpsc::Receiver<Bytes>,
-    file: Box<dyn StagedFile>,
+    files: Arc<dyn StagedFiles>,
     spec: PipeSpec,
     progress: &dyn Fn(u64),
-) -> Result<(Digested, Digested, Inspection), Error> {
+) -> Result<(Vec<FileReport>, Inspection), Error> {
     let internal =
         |error: io::Error| Error::File(Failure::new(Code::Internal, format!("cannot start: {error}")));
     let compression = match spec.store {
@@ -74,22 +86,35 @@ pub(super) fn run(
             .name("writer".to_owned())
             .spawn_scoped(scope, move || {
                 // The receiver waits for this in every case.
-                let _ = written.send(writer::run(&ordered, file));
+                let _ = written.send(writer::run(&ordered, &*files));
             })
             .map_err(internal)?;
         let inspected = inspect(incoming, spec, encoders, progress);
-        let written = result.recv().unwrap_or_else(|_| Err(io::Error::other("the writer has died")));
-        let stored = written.map_err(|error| {
-            Error::File(Failure::new(io_code(&error), format!("cannot write the backup: {error}")))
-        });
+        let died = || Failure::new(Code::Internal, "the thread that writes has died");
+        let stored = result.recv().unwrap_or_else(|_| Err(died())).map_err(Error::File);
         match inspected {
             Err(Stopped::Content(failure)) => Err(Error::Content(failure)),
             Err(Stopped::Closed) => Err(stored.err().unwrap_or_else(|| {
                 Error::File(Failure::new(Code::Internal, "the writer ended before its input did"))
             })),
-            Ok((source, inspection)) => Ok((source, stored?, inspection)),
+            Ok((sources, inspection)) => Ok((reports(sources, stored?, compression), inspection)),
         }
     })
+}
+
+fn reports(
+    sources: Vec<(FileSpec, Digested)>,
+    stored: Vec<Digested>,
+    compression: Compression,
+) -> Vec<FileReport> {
+    let report = |((file, source), stored): ((FileSpec, Digested), Digested)| FileReport {
+        path: file.path,
+        member: file.member,
+        encoding: encoding(if file.compressed { compression } else { Compression::None }),
+        source,
+        stored,
+    };
+    sources.into_iter().zip(stored).map(report).collect()
 }
 
 /// Takes the encoders: dropping them at the end is what ends the writer.
@@ -98,45 +123,87 @@ fn inspect(
     spec: PipeSpec,
     encoders: Encoders,
     progress: &dyn Fn(u64),
-) -> Result<(Digested, Inspection), Stopped> {
+) -> Result<(Vec<(FileSpec, Digested)>, Inspection), Stopped> {
     let mut decoder = PushDecoder::new(spec.codec)?;
-    let mut look = Look { inspect: spec.inspect, digest: Digest::default() };
-    let mut blocks = Blocks::default();
+    let mut split = spec.split;
+    let mut files = Files::new(&encoders, spec.store == Store::PassThrough);
+    split.start(&mut files)?;
     let mut any = false;
     while let Some(chunk) = incoming.blocking_recv() {
         any |= !chunk.is_empty();
-        if spec.store == Store::PassThrough {
-            encoders.encode(chunk.to_vec())?;
-            decoder.push(&chunk, |bytes| look.at(bytes))?;
-        } else {
-            decoder.push(&chunk, |bytes| {
-                look.at(bytes)?;
-                blocks.push(bytes, |block| encoders.encode(block).map_err(Stopped::from))
-            })?;
+        decoder.push(&chunk, |bytes| split.push(bytes, &mut files).map_err(Stopped::from))?;
+        progress(files.bytes);
+        if files.pass_through {
+            encoders.encode(chunk.into(), true)?;
         }
-        progress(look.digest.bytes());
     }
     // An empty stream is no compressed stream cut short: the program failed before its first byte.
     if any {
         decoder.finish()?;
     }
-    let last = blocks.finish();
-    // A compressed file of nothing is still a compressed file.
-    if !last.is_empty() || (look.digest.bytes() == 0 && spec.store != Store::PassThrough) {
-        encoders.encode(last)?;
-    }
-    let inspection = look.inspect.finish()?;
-    Ok((look.digest.finish(), inspection))
+    let done = files.finish()?;
+    Ok((done, split.finish()?))
 }
 
-struct Look {
-    inspect: Box<dyn Inspect>,
+/// Turns the files that a dump is split into into blocks for the encoders.
+struct Files<'a> {
+    encoders: &'a Encoders,
+    /// The bytes are stored as they came, not as they are looked at.
+    pass_through: bool,
+    blocks: Blocks,
     digest: Digest,
+    current: Option<FileSpec>,
+    done: Vec<(FileSpec, Digested)>,
+    /// Bytes of all files.
+    bytes: u64,
 }
 
-impl Look {
-    fn at(&mut self, bytes: &[u8]) -> Result<(), Stopped> {
+impl Files<'_> {
+    fn new(encoders: &Encoders, pass_through: bool) -> Files<'_> {
+        Files {
+            encoders,
+            pass_through,
+            blocks: Blocks::default(),
+            digest: Digest::default(),
+            current: None,
+            done: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    fn end(&mut self) -> Result<(), Closed> {
+        let Some(file) = self.current.take() else { return Ok(()) };
+        let last = self.blocks.take();
+        // A compressed file of nothing is still a compressed file.
+        if !last.is_empty() || (self.digest.bytes() == 0 && !self.pass_through) {
+            self.encoders.encode(last, file.compressed)?;
+        }
+        self.done.push((file, std::mem::take(&mut self.digest).finish()));
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Vec<(FileSpec, Digested)>, Closed> {
+        self.end()?;
+        Ok(self.done)
+    }
+}
+
+impl Output for Files<'_> {
+    fn begin(&mut self, file: FileSpec) -> Result<(), Closed> {
+        self.end()?;
+        self.encoders.begin(file.path.clone())?;
+        self.current = Some(file);
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Closed> {
         self.digest.push(bytes);
-        Ok(self.inspect.push(bytes)?)
+        self.bytes += bytes.len() as u64;
+        if self.pass_through {
+            return Ok(());
+        }
+        let Files { blocks, encoders, current, .. } = self;
+        let compressed = current.as_ref().is_some_and(|file| file.compressed);
+        blocks.push(bytes, |block| encoders.encode(block, compressed))
     }
 }

@@ -1,6 +1,7 @@
 //! The repository: where backups are.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use supakeep_model::catalog::Catalog;
 use supakeep_model::code::Code;
@@ -92,8 +93,8 @@ pub trait Repository: Send + Sync {
 
 /// A backup that is being made. Dropping it throws it away.
 pub trait Staging: Send + Sync {
-    /// Creates a file at `path` below the backup's folder.
-    fn create(&mut self, path: &str) -> Result<Box<dyn StagedFile>, StoreError>;
+    /// Its files, for whoever writes them on a thread of their own.
+    fn files(&self) -> Arc<dyn StagedFiles>;
 
     /// Opens a file that was written.
     fn open(&self, path: &str) -> Result<Stored, StoreError>;
@@ -104,6 +105,12 @@ pub trait Staging: Send + Sync {
 
     /// Keeps the record of a run that failed, aside from the backups.
     fn fail(self: Box<Self>, manifest: &Manifest, files: FailedFiles) -> Result<(), StoreError>;
+}
+
+/// The files of a backup that is being made.
+pub trait StagedFiles: Send + Sync {
+    /// Creates a file at `path` below the backup's folder, and the folders above it.
+    fn create(&self, path: &str) -> Result<Box<dyn StagedFile>, StoreError>;
 }
 
 /// A file that is being written.

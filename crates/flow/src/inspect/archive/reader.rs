@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use supakeep_model::fingerprint::{Dialect, Fingerprint, SequencePrint, TablePrint, Tally};
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+use xxhash_rust::xxh3::xxh3_128;
 
-use super::toc::{Cursor, Entry, Header, Sizes, Stop, damaged};
-use crate::inspect::sql::{CopyRows, sequence, statements};
+use super::member::{LargeObject, Rows};
+use super::sink::Sink;
+use super::toc::{Cursor, Entry, Header, Layout, Sizes, Stop, damaged};
+use crate::inspect::split::{Closed, SplitError};
+use crate::inspect::sql::{sequence, statements};
 use crate::inspect::{Inspect, InspectError, Inspection};
 use crate::stage::decode::PushDecoder;
 
@@ -17,6 +20,7 @@ const BLOCK_LARGE_OBJECTS: u8 = 3;
 
 /// Inspects an archive as `pg_dump -Fc` writes it.
 pub struct CustomArchive {
+    layout: Layout,
     state: State,
     /// Bytes that have come and are not enough for the next number, string or entry.
     pending: Vec<u8>,
@@ -43,8 +47,10 @@ enum State {
         left: usize,
         data: Data,
     },
-    /// Before the number of a large object, or the 0 that ends them.
-    LargeObject,
+    /// Before the number of a large object, or the 0 that ends those of this entry.
+    LargeObject {
+        dump_id: i64,
+    },
 }
 
 /// What a chunk belongs to.
@@ -54,27 +60,29 @@ struct Data {
 }
 
 enum Target {
-    Table { schema: String, name: String, rows: Box<CopyRows>, ended: bool },
-    LargeObject { hasher: Box<Xxh3>, bytes: u64 },
+    Table(Rows),
+    LargeObject { dump_id: i64, object: LargeObject },
 }
 
 impl Target {
     fn push(&mut self, bytes: &[u8]) {
         match self {
-            // What follows the end marker are empty lines.
-            Target::Table { ended: true, .. } => {}
-            Target::Table { rows, ended, .. } => *ended = rows.feed(bytes).is_some(),
-            Target::LargeObject { hasher, bytes: length } => {
-                hasher.update(bytes);
-                *length += bytes.len() as u64;
-            }
+            Target::Table(rows) => rows.feed(bytes),
+            Target::LargeObject { object, .. } => object.feed(bytes),
         }
     }
 }
 
 impl Default for CustomArchive {
     fn default() -> Self {
+        CustomArchive::new(Layout::Custom)
+    }
+}
+
+impl CustomArchive {
+    fn new(layout: Layout) -> CustomArchive {
         CustomArchive {
+            layout,
             state: State::Header,
             pending: Vec::new(),
             header: None,
@@ -90,11 +98,53 @@ impl Default for CustomArchive {
 
 impl Inspect for CustomArchive {
     fn push(&mut self, bytes: &[u8]) -> Result<(), InspectError> {
+        self.read(bytes, &mut ()).or_else(nobody_closes)
+    }
+
+    fn finish(self: Box<Self>) -> Result<Inspection, InspectError> {
+        self.inspection()
+    }
+}
+
+/// Inspects `toc.dat` of a directory archive.
+pub struct Contents(CustomArchive);
+
+impl Default for Contents {
+    fn default() -> Self {
+        Contents(CustomArchive::new(Layout::Directory))
+    }
+}
+
+impl Inspect for Contents {
+    fn push(&mut self, bytes: &[u8]) -> Result<(), InspectError> {
+        self.0.read(bytes, &mut ()).or_else(nobody_closes)
+    }
+
+    fn finish(self: Box<Self>) -> Result<Inspection, InspectError> {
+        // The last entry ends with the file.
+        match self.0.state {
+            State::Entries { left: 0 } => Ok(Inspection { fingerprint: Some(self.0.into_fingerprint()) }),
+            _ => Err(InspectError::Incomplete("the table of contents stops before its end".to_owned())),
+        }
+    }
+}
+
+/// The `()` takes everything.
+fn nobody_closes(error: SplitError) -> Result<(), InspectError> {
+    match error {
+        SplitError::Inspect(error) => Err(error),
+        SplitError::Closed => Ok(()),
+    }
+}
+
+impl CustomArchive {
+    /// Takes the next bytes, and tells `sink` what they hold.
+    pub(super) fn read(&mut self, bytes: &[u8], sink: &mut impl Sink) -> Result<(), SplitError> {
         let mut rest = bytes;
         while !rest.is_empty() {
             if let State::Bytes { left, data } = &mut self.state {
                 let (now, later) = rest.split_at(rest.len().min(*left));
-                decode(data, now)?;
+                decode(data, now, sink)?;
                 *left -= now.len();
                 rest = later;
                 if *left == 0 {
@@ -103,12 +153,13 @@ impl Inspect for CustomArchive {
                 continue;
             }
             self.pending.extend_from_slice(rest);
-            rest = self.consume_pending(rest)?;
+            rest = self.consume_pending(rest, sink)?;
         }
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<Inspection, InspectError> {
+    /// What was seen, after the last byte.
+    pub(super) fn inspection(self) -> Result<Inspection, InspectError> {
         let incomplete = |what: String| Err(InspectError::Incomplete(what));
         if !matches!(self.state, State::Block) || !self.pending.is_empty() {
             return incomplete("the archive stops before its end".to_owned());
@@ -118,12 +169,10 @@ impl Inspect for CustomArchive {
         }
         Ok(Inspection { fingerprint: Some(self.into_fingerprint()) })
     }
-}
 
-impl CustomArchive {
     /// Reads what is pending as far as it goes; `input` is the end of it. Returns the part of `input`
     /// that is to be read as the bytes of a chunk.
-    fn consume_pending<'a>(&mut self, input: &'a [u8]) -> Result<&'a [u8], InspectError> {
+    fn consume_pending<'a>(&mut self, input: &'a [u8], sink: &mut impl Sink) -> Result<&'a [u8], SplitError> {
         let pending = std::mem::take(&mut self.pending);
         let mut at = 0;
         loop {
@@ -132,9 +181,10 @@ impl CustomArchive {
                 // Less is left than came last: all before it was consumed with an earlier push.
                 return Ok(&input[input.len() - left..]);
             }
-            match self.step(&pending[at..]) {
+            match self.step(&pending[at..], sink) {
                 Ok(taken) => at += taken,
-                Err(Stop::Damaged(error)) => return Err(error),
+                Err(Stop::Damaged(error)) => return Err(error.into()),
+                Err(Stop::Closed) => return Err(SplitError::Closed),
                 Err(Stop::More) => {
                     self.pending = pending[at..].to_vec();
                     return Ok(&[]);
@@ -143,25 +193,35 @@ impl CustomArchive {
         }
     }
 
-    fn step(&mut self, bytes: &[u8]) -> Result<usize, Stop> {
+    /// Reads the next thing that is there as a whole. `sink` is told last: until then it may turn out
+    /// that more bytes are needed.
+    fn step(&mut self, bytes: &[u8], sink: &mut impl Sink) -> Result<usize, Stop> {
         let sizes = self.header.as_ref().map_or(Sizes::UNKNOWN, |header| header.sizes);
         let version = self.header.as_ref().map_or((1, 16), |header| header.version);
         let mut cursor = Cursor::new(bytes, sizes);
         match self.state {
             State::Header => {
-                let header = Header::read(&mut cursor)?;
+                let header = Header::read(&mut cursor, self.layout)?;
+                sink.header(&bytes[..cursor.taken()], &header)?;
                 self.state = State::Entries { left: header.entries };
                 self.header = Some(header);
             }
+            State::Entries { left: ..=0 } if self.layout == Layout::Directory => {
+                return Err(match bytes {
+                    [] => Stop::More,
+                    _ => damaged("bytes after the end of the table of contents"),
+                });
+            }
             State::Entries { left: ..=0 } => self.state = State::Block,
             State::Entries { left } => {
-                let entry = Entry::read(&mut cursor, version)?;
+                let entry = Entry::read(&mut cursor, version, self.layout)?;
+                sink.entry(&bytes[..cursor.taken()], &entry)?;
                 self.add_entry(entry);
                 self.state = State::Entries { left: left - 1 };
             }
-            State::Block => self.begin_block(&mut cursor)?,
+            State::Block => self.begin_block(&mut cursor, sink)?,
             State::Chunk(_) => self.begin_chunk(&mut cursor)?,
-            State::LargeObject => self.begin_large_object(&mut cursor)?,
+            State::LargeObject { dump_id } => self.begin_large_object(dump_id, &mut cursor, sink)?,
             State::Bytes { .. } => {}
         }
         Ok(cursor.taken())
@@ -192,7 +252,7 @@ impl CustomArchive {
         }
     }
 
-    fn begin_block(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
+    fn begin_block(&mut self, cursor: &mut Cursor<'_>, sink: &mut impl Sink) -> Result<(), Stop> {
         let kind = cursor.byte()?;
         let dump_id = cursor.int()?;
         let (schema, name) = self
@@ -202,24 +262,29 @@ impl CustomArchive {
             .ok_or_else(|| damaged(format!("data for entry {dump_id}, which expects none")))?;
         self.state = match kind {
             BLOCK_DATA => {
-                let rows = Box::default();
-                State::Chunk(self.data(Target::Table { schema, name, rows, ended: false })?)
+                sink.rows(dump_id, &schema, &name)?;
+                State::Chunk(self.data(Target::Table(Rows::new(&schema, &name)))?)
             }
-            BLOCK_LARGE_OBJECTS => State::LargeObject,
+            BLOCK_LARGE_OBJECTS => State::LargeObject { dump_id },
             other => return Err(damaged(format!("a data block of unknown kind {other}"))),
         };
         Ok(())
     }
 
-    fn begin_large_object(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
+    fn begin_large_object(
+        &mut self,
+        dump_id: i64,
+        cursor: &mut Cursor<'_>,
+        sink: &mut impl Sink,
+    ) -> Result<(), Stop> {
         let oid = cursor.int()?;
         if oid == 0 {
+            sink.end_of_large_objects(dump_id)?;
             self.state = State::Block;
             return Ok(());
         }
-        let mut hasher = Box::new(Xxh3::new());
-        hasher.update(&oid.to_le_bytes());
-        self.state = State::Chunk(self.data(Target::LargeObject { hasher, bytes: 0 })?);
+        sink.large_object(oid)?;
+        self.state = State::Chunk(self.data(Target::LargeObject { dump_id, object: LargeObject::new(oid) })?);
         Ok(())
     }
 
@@ -254,16 +319,11 @@ impl CustomArchive {
     fn end_of_data(&mut self, data: Data) -> Result<(), Stop> {
         data.decoder.finish().map_err(|error| damaged(error.to_string()))?;
         match data.target {
-            Target::Table { schema, name, ended: false, .. } => {
-                return Err(damaged(format!("the rows of {schema}.{name} have no end")));
-            }
-            Target::Table { schema, name, rows, .. } => {
-                let (rows, bytes, hash) = (rows.rows, rows.bytes, rows.hash);
-                self.tables.push(TablePrint { schema, name, rows, bytes, hash, partition_of: None });
-            }
-            Target::LargeObject { hasher, bytes } => {
-                self.large_objects.add(bytes, hasher.digest128());
-                self.state = State::LargeObject;
+            Target::Table(rows) => self.tables.push(rows.print().map_err(Stop::Damaged)?),
+            Target::LargeObject { dump_id, object } => {
+                let (bytes, hash) = object.sum();
+                self.large_objects.add(bytes, hash);
+                self.state = State::LargeObject { dump_id };
             }
         }
         Ok(())
@@ -282,12 +342,26 @@ impl CustomArchive {
     }
 }
 
-fn decode(data: &mut Data, bytes: &[u8]) -> Result<(), InspectError> {
+/// What may go wrong while bytes are decompressed into a sink.
+enum Decoding {
+    Damaged(io::Error),
+    Closed(Closed),
+}
+
+impl From<io::Error> for Decoding {
+    fn from(error: io::Error) -> Decoding {
+        Decoding::Damaged(error)
+    }
+}
+
+fn decode(data: &mut Data, bytes: &[u8], sink: &mut impl Sink) -> Result<(), SplitError> {
     let target = &mut data.target;
-    data.decoder
-        .push(bytes, |piece| {
-            target.push(piece);
-            io::Result::Ok(())
-        })
-        .map_err(|error| InspectError::Damaged(error.to_string()))
+    let decoded = data.decoder.push(bytes, |piece| {
+        target.push(piece);
+        sink.data(piece).map_err(Decoding::Closed)
+    });
+    decoded.map_err(|error| match error {
+        Decoding::Damaged(error) => InspectError::Damaged(error.to_string()).into(),
+        Decoding::Closed(closed) => closed.into(),
+    })
 }

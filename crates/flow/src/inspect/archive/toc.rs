@@ -1,6 +1,9 @@
 //! The archive's header and table of contents.
 
+use supakeep_model::dump::Compression;
+
 use crate::inspect::InspectError;
+use crate::inspect::split::Closed;
 use crate::stage::decode::Codec;
 
 /// Where the reader is in bytes that may not all have come yet.
@@ -17,6 +20,14 @@ pub(super) enum Stop {
     More,
     /// It is not an archive, or damaged.
     Damaged(InspectError),
+    /// Nobody takes what is read.
+    Closed,
+}
+
+impl From<Closed> for Stop {
+    fn from(_: Closed) -> Stop {
+        Stop::Closed
+    }
 }
 
 pub(super) fn damaged(what: impl Into<String>) -> Stop {
@@ -86,6 +97,30 @@ pub(super) struct Sizes {
 impl Sizes {
     /// Before the header has said.
     pub(super) const UNKNOWN: Sizes = Sizes { int_bytes: 4, offset_bytes: 8 };
+
+    /// Bytes of a number without its sign, and of an offset.
+    pub(super) fn widths(self) -> (usize, usize) {
+        (self.int_bytes, self.offset_bytes)
+    }
+}
+
+/// Which archive a table of contents belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// A file: each entry ends with where its data is.
+    Custom,
+    /// A folder: each entry ends with the name of its data's file.
+    Directory,
+}
+
+impl Layout {
+    /// `archCustom`, and `archTar` (`pg_backup.h`), as which a directory archive writes its contents.
+    fn number(self) -> u8 {
+        match self {
+            Layout::Custom => 1,
+            Layout::Directory => 3,
+        }
+    }
 }
 
 /// The archive's header.
@@ -100,10 +135,13 @@ pub(super) struct Header {
     pub(super) entries: i64,
 }
 
-const FORMAT_CUSTOM: u8 = 1;
+/// Where in a header the layout's number is; the compression follows.
+const LAYOUT_AT: usize = 10;
+/// From this version on the header has the method of compression, before it only the level of gzip.
+const METHODS_FROM: (u8, u8) = (1, 15);
 
 impl Header {
-    pub(super) fn read(cursor: &mut Cursor<'_>) -> Result<Header, Stop> {
+    pub(super) fn read(cursor: &mut Cursor<'_>, layout: Layout) -> Result<Header, Stop> {
         if cursor.take(5)? != b"PGDMP" {
             return Err(damaged("it does not begin as an archive does"));
         }
@@ -118,8 +156,8 @@ impl Header {
             return Err(damaged("its number sizes make no sense"));
         }
         (cursor.int_bytes, cursor.offset_bytes) = (sizes.int_bytes, sizes.offset_bytes);
-        if cursor.byte()? != FORMAT_CUSTOM {
-            return Err(damaged("it is an archive, but not a custom one"));
+        if cursor.byte()? != layout.number() {
+            return Err(damaged("it is an archive, but of another format"));
         }
         let codec = codec(cursor, version)?;
         for _second_to_dst in 0..7 {
@@ -133,9 +171,8 @@ impl Header {
     }
 }
 
-/// From 1.15 on the method, before it the level of gzip.
 fn codec(cursor: &mut Cursor<'_>, version: (u8, u8)) -> Result<Codec, Stop> {
-    if version < (1, 15) {
+    if version < METHODS_FROM {
         return Ok(if cursor.int()? == 0 { Codec::Identity } else { Codec::Zlib });
     }
     match cursor.byte()? {
@@ -161,7 +198,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn read(cursor: &mut Cursor<'_>, version: (u8, u8)) -> Result<Entry, Stop> {
+    pub(super) fn read(cursor: &mut Cursor<'_>, version: (u8, u8), layout: Layout) -> Result<Entry, Stop> {
         let dump_id = cursor.int()?;
         let has_data = cursor.int()? != 0;
         let _table_oid = cursor.string()?;
@@ -183,8 +220,44 @@ impl Entry {
         let owner = cursor.text()?;
         let _with_oids = cursor.string()?;
         while cursor.string()?.is_some() {}
-        let _data_state = cursor.byte()?;
-        cursor.take(cursor.offset_bytes)?;
+        match layout {
+            Layout::Custom => {
+                let _state = cursor.byte()?;
+                let _offset = cursor.take(cursor.offset_bytes)?;
+            }
+            Layout::Directory => {
+                let _file = cursor.string()?;
+            }
+        }
         Ok(Entry { dump_id, has_data, tag, description, definition, namespace, owner })
     }
+}
+
+/// The header of a custom archive as that of a directory archive whose files are compressed so.
+pub(super) fn directory_header(raw: &[u8], header: &Header, compression: Compression) -> Vec<u8> {
+    let int_bytes = header.sizes.int_bytes;
+    let (method, level) = match compression {
+        Compression::None => (0, 0),
+        Compression::Gzip(level) => (1, level),
+        Compression::Zstd(level) => (3, level),
+    };
+    let (written, replaced) = if header.version < METHODS_FROM {
+        (write_int(usize::from(level), int_bytes), 1 + int_bytes)
+    } else {
+        (vec![method], 1)
+    };
+    let rest = &raw[LAYOUT_AT + 1 + replaced..];
+    [&raw[..LAYOUT_AT], &[Layout::Directory.number()], &written, rest].concat()
+}
+
+/// A string as [`Cursor::string`] reads it.
+pub(super) fn write_string(text: &str, int_bytes: usize) -> Vec<u8> {
+    let mut out = write_int(text.len(), int_bytes);
+    out.extend_from_slice(text.as_bytes());
+    out
+}
+
+fn write_int(value: usize, int_bytes: usize) -> Vec<u8> {
+    let magnitude = (value as u64).to_le_bytes();
+    [&[0], &magnitude[..int_bytes]].concat()
 }
