@@ -11,7 +11,7 @@ use supakeep_model::OffsetDateTime;
 use supakeep_model::catalog::Catalog;
 use supakeep_model::event::RunEvent;
 use supakeep_model::health::{Health, ProfileHealth};
-use supakeep_model::manifest_head::{Build, ManifestHead, Outcome};
+use supakeep_model::manifest_head::{Build, ManifestHead, Outcome, Proof};
 use supakeep_model::profile::Profile;
 
 /// In front of every name.
@@ -174,7 +174,8 @@ impl Metrics {
             self.profile.set(profile, catalog, now);
         }
         let repository = &self.repository;
-        let stored: u64 = catalog.entries().map(|head| head.totals.stored_bytes).sum();
+        // The record of a failed run says how much it had written; that is gone.
+        let stored: u64 = catalog.backups().map(|head| head.totals.stored_bytes).sum();
         repository.bytes.set(stored as f64);
         repository.free.set(health.repository.free_bytes as f64);
         repository.total.set(health.repository.total_bytes as f64);
@@ -208,53 +209,48 @@ impl Collector for Shared {
 impl ProfileGauges {
     fn set(&self, health: &ProfileHealth, catalog: &Catalog, now: OffsetDateTime) {
         let name = health.profile.as_str();
-        let put = |gauge: &GaugeVec, value: f64| gauge.with_label_values(&[name]).set(value);
-        // What has never happened has no time: the series is missing rather than 1970.
-        let put_time = |gauge: &GaugeVec, at: Option<OffsetDateTime>| match at {
-            Some(at) => put(gauge, at.unix_timestamp() as f64),
-            None => {
-                let _ = gauge.remove_label_values(&[name]);
-            }
-        };
-        put_time(&self.last_attempt, health.last_attempt);
-        put_time(&self.last_success, health.last_success);
-        put_time(&self.next_run, health.next_run);
-        put(&self.max_age, health.max_age_seconds as f64);
-        put(&self.overdue, flag(health.overdue));
-        put(&self.running, flag(health.running));
-        put(&self.backups, health.backups as f64);
-        if let Some(last) = catalog.of_profile(name).find(|head| head.started <= now) {
-            put(&self.last_run_success, flag(last.is_good()));
-        }
+        let put = |gauge: &GaugeVec, value: Option<f64>| put(gauge, name, value);
+        let at = |time: Option<OffsetDateTime>| time.map(|at| at.unix_timestamp() as f64);
+        put(&self.last_attempt, at(health.last_attempt));
+        put(&self.last_success, at(health.last_success));
+        put(&self.next_run, at(health.next_run));
+        put(&self.max_age, Some(health.max_age_seconds as f64));
+        put(&self.overdue, Some(flag(health.overdue)));
+        put(&self.running, Some(flag(health.running)));
+        put(&self.backups, Some(health.backups as f64));
+        let last = catalog.of_profile(name).find(|head| head.started <= now);
+        put(&self.last_run_success, last.map(|head| flag(head.is_good())));
         let suspects =
             catalog.of_profile(name).filter(|head| head.outcome == Outcome::Suspect && !head.is_good());
-        put(&self.suspect, suspects.count() as f64);
-        if let Some(good) = catalog.newest_good(Some(name), now) {
-            put(&self.size_bytes, good.totals.stored_bytes as f64);
-            put(&self.source_bytes, good.totals.source_bytes as f64);
-        }
-        self.set_proofs(name, catalog, &put, &put_time);
+        put(&self.suspect, Some(suspects.count() as f64));
+        let good = catalog.newest_good(Some(name), now).map(|head| head.totals);
+        put(&self.size_bytes, good.map(|totals| totals.stored_bytes as f64));
+        put(&self.source_bytes, good.map(|totals| totals.source_bytes as f64));
+        self.set_proofs(name, catalog);
     }
 
-    fn set_proofs(
-        &self,
-        name: &str,
-        catalog: &Catalog,
-        put: &dyn Fn(&GaugeVec, f64),
-        put_time: &dyn Fn(&GaugeVec, Option<OffsetDateTime>),
-    ) {
+    fn set_proofs(&self, name: &str, catalog: &Catalog) {
+        let put = |gauge: &GaugeVec, value: Option<f64>| put(gauge, name, value);
+        let at = |proof: &Proof| proof.at.unix_timestamp() as f64;
         let backups = || catalog.of_profile(name).filter(|head| head.outcome != Outcome::Failed);
         let verified = || backups().filter_map(|head| head.verified.as_ref());
-        put_time(&self.last_verify, verified().map(|proof| proof.at).max());
-        if verified().next().is_some() {
-            // One damaged backup among good ones must not be hidden by the check of the next.
-            put(&self.last_verify_success, flag(verified().all(|proof| proof.ok)));
-        }
+        let last = verified().max_by_key(|proof| proof.at);
+        put(&self.last_verify, last.map(at));
+        // One damaged backup among good ones must not be hidden by the check of the next.
+        put(&self.last_verify_success, last.map(|_| flag(verified().all(|proof| proof.ok))));
         let drilled = backups().filter_map(|head| head.drilled.as_ref()).max_by_key(|proof| proof.at);
-        put_time(&self.last_drill, drilled.map(|proof| proof.at));
-        if let Some(drilled) = drilled {
-            put(&self.last_drill_success, flag(drilled.ok));
-            put(&self.drill_duration, drilled.duration_seconds);
+        put(&self.last_drill, drilled.map(at));
+        put(&self.last_drill_success, drilled.map(|proof| flag(proof.ok)));
+        put(&self.drill_duration, drilled.map(|proof| proof.duration_seconds));
+    }
+}
+
+/// What has never happened, or is known no more, has no number: the series is missing rather than 0.
+fn put(gauge: &GaugeVec, profile: &str, value: Option<f64>) {
+    match value {
+        Some(value) => gauge.with_label_values(&[profile]).set(value),
+        None => {
+            let _ = gauge.remove_label_values(&[profile]);
         }
     }
 }
@@ -291,3 +287,6 @@ impl Observer for Metrics {
         }
     }
 }
+
+#[cfg(test)]
+mod page;

@@ -1,0 +1,154 @@
+//! `docs/metrics.md` lists every metric that is exported, with its type and labels.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use supakeep_model::code::Code;
+use supakeep_model::dump::DumpSpec;
+use supakeep_model::health::{Health, Live, RepositoryHealth, of_profile};
+use supakeep_model::manifest::FORMAT;
+use supakeep_model::manifest_head::{StackRecord, Totals, Trigger};
+use supakeep_model::naming::Kind;
+use supakeep_model::schedule::Schedule;
+use supakeep_model::zone::Zone;
+use time::Duration;
+use time::macros::datetime;
+
+use super::*;
+
+const PAGE: &str = include_str!("../../../../docs/metrics.md");
+const NOW: OffsetDateTime = datetime!(2026-01-10 12:00 UTC);
+
+/// Type and labels of a metric, by its name.
+type Described = BTreeMap<String, (String, BTreeSet<String>)>;
+
+fn daily() -> Profile {
+    Profile {
+        name: "daily".into(),
+        schedule: Schedule::new(vec!["0 2 * * *".parse().expect("valid")], Zone::utc()),
+        labels: vec![],
+        keep: Default::default(),
+        dump: DumpSpec::default(),
+        gate: Default::default(),
+        max_age: None,
+        catch_up: true,
+        jitter: Duration::ZERO,
+        retries: 2,
+        retry_delay: Duration::minutes(5),
+        deadline: Duration::hours(6),
+    }
+}
+
+fn build() -> Build {
+    Build { version: "0.1.0".into(), revision: "abc".into() }
+}
+
+/// A good backup of which everything is known that a backup can have.
+fn backup(id: &str) -> ManifestHead {
+    let started = NOW - Duration::hours(10);
+    let proof = Proof { at: started, ok: true, duration_seconds: 1.0, differences: vec![] };
+    ManifestHead {
+        format: FORMAT,
+        id: id.parse().expect("a valid id"),
+        profile: Some("daily".into()),
+        kind: Kind::Profile,
+        trigger: Trigger::Schedule,
+        label: None,
+        slot: Some(started),
+        outcome: Outcome::Complete,
+        error: None,
+        suspicion: None,
+        started,
+        finished: started + Duration::MINUTE,
+        duration_seconds: 60.0,
+        totals: Totals { stored_bytes: 100, source_bytes: 400, databases: 2, tables: 3, rows: 30 },
+        verified: Some(proof.clone()),
+        drilled: Some(proof),
+        copies: vec![],
+        parents: vec![],
+        dump: DumpSpec::default(),
+        stack: StackRecord::default(),
+        supakeep: build(),
+        warnings: vec![],
+    }
+}
+
+fn scrape(metrics: &Metrics, catalog: &Catalog) -> String {
+    let live = Live { running: false, next_run: Some(NOW + Duration::HOUR) };
+    let profile = of_profile(&daily(), catalog, NOW, live, NOW);
+    let repository =
+        RepositoryHealth { error: None, free_bytes: 1, total_bytes: 2, needed_bytes: 1, unreadable: vec![] };
+    metrics.render(catalog, &Health::assess("0.1.0", "supabase", vec![profile], repository), NOW)
+}
+
+/// What a scrape shows after every kind of event.
+fn exported() -> Described {
+    let metrics = Metrics::new(&build(), &[daily()]);
+    metrics.observe(&RunEvent::Ended { head: Box::new(backup("a")) });
+    metrics.observe(&RunEvent::Fault { code: Code::RepositoryIo, message: "x".into() });
+    let text = scrape(&metrics, &Catalog::new(vec![Arc::new(backup("a"))], vec![]));
+    let mut out = Described::new();
+    for line in text.lines() {
+        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            out.insert(name.to_owned(), (kind.to_owned(), BTreeSet::new()));
+        } else if !line.starts_with('#') {
+            let (series, labels) = line.split_once('{').map_or((line, ""), |(name, rest)| (name, rest));
+            let base = series.trim_end_matches("_bucket").trim_end_matches("_sum").trim_end_matches("_count");
+            let Some((_, names)) = out.get_mut(base) else { continue };
+            names.extend(
+                labels
+                    .split(',')
+                    .filter_map(|label| label.split_once("=\""))
+                    .map(|(name, _)| name.to_owned()),
+            );
+            names.remove("le");
+        }
+    }
+    out
+}
+
+/// The rows `| metric | type | labels | unit | meaning |` of the page.
+fn documented() -> Described {
+    PAGE.lines()
+        .filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |"))
+        .filter(|row| row.starts_with(PREFIX) || row.starts_with("process_"))
+        .map(|row| {
+            let cells: Vec<_> = row.split(" | ").collect();
+            let [name, kind, labels, unit, meaning] = cells.as_slice() else {
+                panic!("not five cells: {row}")
+            };
+            assert!(!unit.is_empty() && !meaning.is_empty(), "{name} is not explained");
+            let labels = labels.split(", ").filter(|label| *label != "–").map(str::to_owned).collect();
+            (name.trim_end_matches('`').to_owned(), ((*kind).to_owned(), labels))
+        })
+        .collect()
+}
+
+#[test]
+fn the_page_lists_what_is_exported() {
+    assert_eq!(documented(), exported());
+}
+
+#[test]
+fn a_backup_that_is_gone_leaves_no_number_behind() {
+    let metrics = Metrics::new(&build(), &[daily()]);
+    let shown = scrape(&metrics, &Catalog::new(vec![Arc::new(backup("a"))], vec![]));
+    let gone =
+        ["size_bytes", "source_bytes", "last_run_success", "last_verify_success", "last_drill_success"];
+    for name in gone {
+        assert!(shown.contains(&format!("\n{PREFIX}{name}{{")), "{name} is missing:\n{shown}");
+    }
+    let shown = scrape(&metrics, &Catalog::default());
+    for name in gone {
+        assert!(!shown.contains(&format!("\n{PREFIX}{name}{{")), "{name} is still there:\n{shown}");
+    }
+}
+
+#[test]
+fn what_a_failed_run_had_written_is_not_in_the_repository() {
+    let mut failed = backup("b");
+    failed.outcome = Outcome::Failed;
+    let metrics = Metrics::new(&build(), &[daily()]);
+    let shown = scrape(&metrics, &Catalog::new(vec![Arc::new(backup("a")), Arc::new(failed)], vec![]));
+    assert!(shown.contains(&format!("\n{PREFIX}repository_bytes 100\n")), "{shown}");
+}
