@@ -14,6 +14,9 @@ use supakeep_model::health::{Health, ProfileHealth};
 use supakeep_model::manifest_head::{Build, ManifestHead, Outcome, Proof};
 use supakeep_model::profile::Profile;
 
+#[cfg(test)]
+mod alert_rules;
+
 /// In front of every name.
 const PREFIX: &str = "supabase_backup_";
 /// The label of backups that belong to no profile.
