@@ -130,9 +130,9 @@ pub(crate) enum Command {
 }
 
 /// The version, and the commit where it is known.
-pub(crate) fn version() -> &'static str {
+fn version() -> String {
     match option_env!("SUPAKEEP_REVISION") {
-        Some(_) => concat!(env!("CARGO_PKG_VERSION"), " (see `supakeep config`)"),
-        None => env!("CARGO_PKG_VERSION"),
+        Some(revision) => format!("{} ({revision})", env!("CARGO_PKG_VERSION")),
+        None => env!("CARGO_PKG_VERSION").to_owned(),
     }
 }
