@@ -23,5 +23,5 @@ bench: ## measure speed and memory (takes a while)
 	tests/bench/run
 
 deny: ## licences, advisories and sources of the dependencies
-	@command -v cargo-deny >/dev/null || { echo 'install it first: cargo install --locked cargo-deny' >&2; exit 1; }
+	@PATH="$$PWD/target/tools/bin:$$PATH"; command -v cargo-deny >/dev/null || { echo 'install it first: cargo install --locked cargo-deny' >&2; exit 1; }; \
 	cargo deny check
