@@ -1,0 +1,98 @@
+//! The tables, and `results.json`.
+
+use std::fs;
+
+use comfy_table::presets::ASCII_MARKDOWN;
+use comfy_table::{CellAlignment, Table};
+use serde_json::{Value, json};
+use supakeep_tests::Pg;
+
+use crate::contender::Measured;
+use crate::many::Facts;
+
+/// What each of supakeep's rows is to reach, as a share of another row's time.
+const TARGETS: [(&str, &str, f64, &[Pg]); 3] = [
+    ("supakeep gzip:6", "docker exec pg_dump | gzip -6", 0.35, &Pg::ALL),
+    ("supakeep zstd:3", "docker exec pg_dump | zstd -3", 1.0, &Pg::ALL),
+    ("supakeep zstd:3", "client pg_dump -Z zstd:3", 1.25, &[Pg::V17]),
+];
+
+fn table(head: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN).set_header(head);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+/// Prints what was measured on one server.
+pub(crate) fn print_race(pg: Pg, measured: &[Measured]) {
+    let limit = measured.first().map_or(1.0, |limit| limit.median_seconds);
+    let head = format!("PostgreSQL {}", pg.major());
+    let mut rows = table(&[&head, "seconds", "× limit", "verify", "stored", "peak RSS"]);
+    for one in measured {
+        let dash = || "–".to_owned();
+        rows.add_row([
+            one.name.to_owned(),
+            format!("{:.1}", one.median_seconds),
+            format!("{:.2}", one.median_seconds / limit),
+            one.verify_seconds.map_or_else(dash, |seconds| format!("{seconds:.1}")),
+            if one.stored_bytes == 0 { dash() } else { mebibytes(one.stored_bytes) },
+            one.peak_rss_bytes.map_or_else(dash, mebibytes),
+        ]);
+    }
+    println!("\n{rows}\n");
+    let seconds = |name| measured.iter().find(|one| one.name == name).map(|one| one.median_seconds);
+    let mut ratios = table(&["ratio", "measured", "to reach"]);
+    for (ours, theirs, most, servers) in TARGETS {
+        if let (true, Some(a), Some(b)) = (servers.contains(&pg), seconds(ours), seconds(theirs)) {
+            ratios.add_row([format!("{ours} / {theirs}"), format!("{:.2}", a / b), format!("≤ {most:.2}")]);
+        }
+    }
+    println!("{ratios}\n");
+}
+
+/// The rows of `results.json` for one server.
+pub(crate) fn rows(pg: Pg, measured: &[Measured]) -> Vec<Value> {
+    let row = |one: &Measured| {
+        json!({
+            "name": one.name,
+            "server": pg.major(),
+            "median_seconds": one.median_seconds,
+            "peak_rss_bytes": one.peak_rss_bytes,
+        })
+    };
+    measured.iter().map(row).collect()
+}
+
+/// Writes `target/bench/results.json`.
+pub(crate) fn write(results: &[Value]) -> std::io::Result<()> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench");
+    fs::create_dir_all(folder)?;
+    fs::write(format!("{folder}/results.json"), serde_json::to_vec_pretty(results)?)
+}
+
+/// Prints what was measured beside the race.
+pub(crate) fn print_facts(facts: &Facts) {
+    let mut rows = table(&["", "measured", "to reach"]);
+    let milliseconds = |seconds: f64| format!("{:.0} ms", seconds * 1_000.0);
+    let many = facts.backups;
+    let with = format!("{many} backups, manifests of {} KiB", facts.manifest_bytes / 1024);
+    let mut row = |what: &str, measured: String, most: &str| {
+        rows.add_row([what.to_owned(), measured, most.to_owned()]);
+    };
+    row(&format!("`list`, {with}"), milliseconds(facts.list_seconds), "≤ 200 ms");
+    row(&format!("`cleanup --dry-run`, {with}"), milliseconds(facts.cleanup_seconds), "≤ 200 ms");
+    row(&format!("`/metrics`, {with}"), milliseconds(facts.metrics_seconds), "≤ 200 ms");
+    row("daemon waiting, empty repository", mebibytes(facts.idle_rss_bytes), "≤ 20 MB");
+    row(&format!("daemon waiting, {many} backups"), mebibytes(facts.many_rss_bytes.0), "–");
+    row(&format!("daemon's peak, {many} backups"), mebibytes(facts.many_rss_bytes.1), "–");
+    let image = facts.image_bytes.map_or("not built (`make image`)".to_owned(), mebibytes);
+    row("image", image, "≤ 30 MB");
+    println!("{rows}");
+}
