@@ -17,12 +17,19 @@ pub(crate) struct CommandError {
     pub(crate) code: Code,
     /// What happened.
     pub(crate) message: String,
+    /// Whether standard output has the command's result already, and with it what is wrong.
+    pub(crate) has_result: bool,
 }
 
 impl CommandError {
     /// An error of this kind.
     pub(crate) fn new(code: Code, message: impl Into<String>) -> CommandError {
-        CommandError { code, message: message.into() }
+        CommandError { code, message: message.into(), has_result: false }
+    }
+
+    /// The same error of a command that has printed its result: with `--json` nothing follows it.
+    pub(crate) fn after_result(self) -> CommandError {
+        CommandError { has_result: true, ..self }
     }
 
     /// The exit status.

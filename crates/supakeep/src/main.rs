@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     match command::run(cli, output) {
         Ok(exit) => exit,
         Err(error) => {
-            if output.json {
+            if output.json && !error.has_result {
                 output.json(&error.json());
             }
             eprintln!("{error}");

@@ -135,5 +135,6 @@ fn report(context: &Context, head: &ManifestHead) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     let reasons = head.suspicion.as_ref().map(|suspicion| suspicion.reasons.join("\n  ")).unwrap_or_default();
-    Err(CommandError::new(Code::Suspect, format!("{} is complete, and suspect:\n  {reasons}", head.id)))
+    let message = format!("{} is complete, and suspect:\n  {reasons}", head.id);
+    Err(CommandError::new(Code::Suspect, message).after_result())
 }

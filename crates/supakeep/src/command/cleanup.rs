@@ -39,7 +39,8 @@ pub(crate) fn run(context: &Context, older_than: Option<Duration>, dry_run: bool
         Some(PruneReport { failed, .. }) if failed > 0 => Err(CommandError::new(
             Code::RepositoryIo,
             format!("{failed} backups could not be removed; see above"),
-        )),
+        )
+        .after_result()),
         _ => Ok(ExitCode::SUCCESS),
     }
 }
@@ -47,7 +48,11 @@ pub(crate) fn run(context: &Context, older_than: Option<Duration>, dry_run: bool
 fn show(context: &Context, plan: &PrunePlan, report: Option<PruneReport>) {
     let output = context.output;
     if output.json {
-        output.json(&serde_json::json!({ "dry_run": report.is_none(), "items": plan.items }));
+        let done = report.unwrap_or_default();
+        output.json(&serde_json::json!({
+            "dry_run": report.is_none(), "items": plan.items,
+            "removed": done.removed, "freed_bytes": done.freed_bytes, "failed": done.failed,
+        }));
         return;
     }
     if plan.items.is_empty() {

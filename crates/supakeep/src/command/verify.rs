@@ -106,5 +106,6 @@ fn report(context: &Context, results: &[(ManifestHead, Proof)]) -> Outcome {
     if damaged.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    Err(CommandError::new(Code::VerifyFailed, format!("not what was written:\n  {}", damaged.join("\n  "))))
+    let message = format!("not what was written:\n  {}", damaged.join("\n  "));
+    Err(CommandError::new(Code::VerifyFailed, message).after_result())
 }
