@@ -84,6 +84,15 @@ impl LocalRepository {
             .ok_or_else(|| StoreError::new(Code::BackupNotFound, format!("there is no backup {id}")))
     }
 
+    /// It is a mount, and never made here.
+    fn must_exist(&self) -> Result<(), StoreError> {
+        if self.path.is_dir() {
+            return Ok(());
+        }
+        let message = format!("the repository {} does not exist", self.path.display());
+        Err(StoreError::new(Code::RepositoryMissing, message))
+    }
+
     /// Whoever made what is in `.incoming` does not run any more: the caller holds the lock.
     fn sweep(&self) -> Result<(), StoreError> {
         let incoming = self.incoming();
@@ -100,10 +109,7 @@ impl LocalRepository {
 
 impl Repository for LocalRepository {
     fn prepare(&self) -> Result<(), StoreError> {
-        if !self.path.is_dir() {
-            let message = format!("the repository {} does not exist", self.path.display());
-            return Err(StoreError::new(Code::RepositoryMissing, message));
-        }
+        self.must_exist()?;
         ensure(&self.folder)?;
         ensure(&self.incoming())?;
         // Permissions can be there and the file system be read-only all the same: only writing tells.
@@ -138,6 +144,8 @@ impl Repository for LocalRepository {
     }
 
     fn catalog(&self) -> Result<Catalog, StoreError> {
+        // A disk that is not mounted is not a repository without backups.
+        self.must_exist()?;
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         let (entries, unreadable) = heads.refresh(&[&self.folder, &self.failed()])?;
         Ok(Catalog::new(entries, unreadable))
