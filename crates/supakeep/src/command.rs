@@ -108,6 +108,9 @@ fn start_log(command: &Command, loaded: &Loaded, output: Output) {
     if !matches!(command, Command::Daemon) {
         "warn".clone_into(&mut settings.level);
     }
+    if output.quiet {
+        "error".clone_into(&mut settings.level);
+    }
     logging::start(&settings, output.error_color);
 }
 

@@ -30,9 +30,25 @@ pub(crate) fn load_configuration(global: &Global) -> Result<Loaded, CommandError
     let sources = Sources {
         file: global.config.clone(),
         default_file: PathBuf::from(CONFIG_FILE),
-        environment: std::env::vars().collect(),
+        environment: environment()?,
     };
     Ok(load(&sources, SystemClock.now())?)
+}
+
+/// The environment as text. What is none is somebody else's, unless the name is one of ours.
+fn environment() -> Result<Vec<(String, String)>, CommandError> {
+    let mut out = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => out.push((name, value)),
+            (Ok(name), Err(_)) if name.starts_with("SUPAKEEP_") => {
+                let message = format!("the environment variable {name} is not UTF-8");
+                return Err(CommandError::new(Code::ConfigInvalid, message));
+            }
+            _ => {}
+        }
+    }
+    Ok(out)
 }
 
 /// What this program is.
