@@ -61,9 +61,13 @@ pub(super) fn merge(sources: &Sources) -> Result<Tree, Fault> {
     Ok(Tree { figment, top })
 }
 
-/// The TOML parser's own words show the line; figment would repeat them once for every layer.
+/// Where the parser stopped and why. Its own display would show the line, and with it a password that
+/// somebody forgot to close the quotes of.
 fn toml_or_fault(file: &std::path::Path, text: &str) -> Result<(), Fault> {
-    Toml::from_str::<Value>(text)
-        .map(|_| ())
-        .map_err(|error| Fault::of_file(file, error.to_string().trim().to_owned()))
+    Toml::from_str::<Value>(text).map(|_| ()).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let reason = error.message().lines().collect::<Vec<_>>().join(", ");
+        Fault::of_file(file, format!("line {line} is not TOML: {reason}"))
+    })
 }

@@ -1,5 +1,7 @@
 //! Profiles: a preset, what the configuration changes about it, or one of people's own.
 
+use std::collections::BTreeSet;
+
 use supakeep_model::dump::DumpSpec;
 use supakeep_model::gate::GateSpec;
 use supakeep_model::keep::KeepPolicy;
@@ -61,7 +63,8 @@ pub(super) fn profiles(
     if names.is_empty() {
         names.push(DEFAULT_PROFILE.to_owned());
     }
-    names.dedup();
+    let mut seen = BTreeSet::new();
+    names.retain(|name| seen.insert(name.clone()));
     let all: Vec<_> =
         names.iter().filter_map(|name| profile(reader, &configured, name, dump_base, zone, now)).collect();
     // What is configured and not enabled is read for its faults alone.

@@ -137,6 +137,12 @@ impl<'a> Reader<'a> {
         self.shown.push(Shown { key: section.key(name), value, origin });
     }
 
+    /// Notes a value that came from a variable which is not one of ours.
+    pub(super) fn show_foreign(&mut self, section: &Section, name: &str, value: &str, variable: &str) {
+        let origin = format!("environment variable {variable}");
+        self.shown.push(Shown { key: section.key(name), value: quoted(value), origin });
+    }
+
     /// A value written as text (or a number, where one fits) and understood by `parse`.
     pub(super) fn parsed<T>(
         &mut self,
@@ -231,7 +237,13 @@ impl<'a> Reader<'a> {
         let (from, found) = match (&direct, &file) {
             (None, None) => return None,
             (_, Some(path)) => (file_name, self.secret_file(section, file_name, path)?),
-            (Some(value), None) => (name, text(value).unwrap_or_default()),
+            (Some(value), None) => match text(value) {
+                Some(text) => (name, text),
+                None => {
+                    self.complain(section, name, "text is wanted here".to_owned());
+                    return None;
+                }
+            },
         };
         if found.is_empty() {
             self.complain(section, from, "it is empty; leave the key out if there is no secret".to_owned());

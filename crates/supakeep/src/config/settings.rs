@@ -167,7 +167,11 @@ fn docker(reader: &mut Reader<'_>, top: &mut Section, sources: &Sources) -> Opti
     reader.no_others(&section);
     let variable =
         sources.environment.iter().find(|(name, value)| name == "DOCKER_HOST" && !value.is_empty());
-    given.or_else(|| variable.map(|(_, value)| value.clone()))
+    given.or_else(|| {
+        let (name, value) = variable?;
+        reader.show_foreign(&section, "host", value, name);
+        Some(value.clone())
+    })
 }
 
 fn docker_host(text: &str) -> Result<String, String> {

@@ -199,3 +199,37 @@ fn transport_can_be_forced() {
         TransportChoice::Always(Compression::None)
     );
 }
+
+#[test]
+fn a_profile_that_is_enabled_twice_runs_once() {
+    assert_eq!(names(&read("", &[("SUPAKEEP_ENABLE", "daily,weekly,daily")])), ["daily", "weekly"]);
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_told_by_its_line_alone() {
+    for toml in
+        ["[stack]\npassword = \"hunter2\n", "[stack]\npassword = hunter2\n", "\n[http]\ntoken = 'hunter2"]
+    {
+        let shown = faults(toml, &[])[0].to_string();
+        assert!(!shown.contains("hunter2"), "{shown}");
+        let line = toml.lines().position(|line| line.contains("hunter2")).expect("it is there") + 1;
+        assert!(shown.starts_with(&format!("FILE: line {line} is not TOML")), "{shown}");
+    }
+}
+
+#[test]
+fn a_secret_that_is_no_text_is_refused_without_showing_it() {
+    let shown = faults("[stack]\npassword = ['hunter2']\n", &[])[0].to_string();
+    assert_eq!(shown, "stack.password (from FILE): text is wanted here");
+}
+
+#[test]
+fn shows_where_the_engine_is_looked_for() {
+    let (_file, sources) = sources("", &[("DOCKER_HOST", "tcp://proxy:2375")]);
+    let loaded = load(&sources, NOW).unwrap_or_else(|faults| panic!("{faults}"));
+    let shown = loaded.shown.iter().find(|shown| shown.key == "docker.host").expect("it is shown");
+    assert_eq!(
+        (shown.value.as_str(), shown.origin.as_str()),
+        ("\"tcp://proxy:2375\"", "environment variable DOCKER_HOST")
+    );
+}
