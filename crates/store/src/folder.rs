@@ -3,10 +3,11 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::RenameFlags;
 use supakeep_flow::ports::StoreError;
+use supakeep_model::code::Code;
 
 use crate::path::{failed, refused};
 
@@ -32,15 +33,48 @@ pub(crate) fn create_file(path: &Path) -> Result<File, StoreError> {
 
 /// Makes or replaces a file in one step: written beside it, put on the disk, renamed.
 pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = Path::new(&beside);
-    // One that an interrupted call has left.
-    let _ = fs::remove_file(beside);
-    let mut file = create_file(beside)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed("write", beside))?;
-    fs::rename(beside, path).map_err(failed("replace", path))?;
+    let beside = write_beside(path, bytes)?;
+    fs::rename(&beside, path).map_err(failed("replace", path)).inspect_err(|_| forget(&beside))?;
     sync_parent(path)
+}
+
+/// Makes a file in one step, unless there is one of that name.
+pub(crate) fn create_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let beside = write_beside(path, bytes)?;
+    rename_new(&beside, path).inspect_err(|_| forget(&beside))
+}
+
+/// Finds out whether files can be made in a folder, written and put on the disk. Permissions can be
+/// there and the file system be read-only or full all the same: only writing tells.
+pub(crate) fn probe(folder: &Path) -> Result<(), StoreError> {
+    let probe = write_beside(&folder.join(".writable"), b"writable")?;
+    match fs::remove_file(&probe) {
+        // Somebody has swept the folder.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(failed("remove", &probe)),
+    }
+}
+
+/// Writes a file whose name begins like `path` and is nobody else's: commands and the daemon do the
+/// same things at the same time, from containers whose process numbers may be the same.
+fn write_beside(path: &Path, bytes: &[u8]) -> Result<PathBuf, StoreError> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random)
+        .map_err(|error| StoreError::new(Code::Internal, format!("no random numbers: {error}")))?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.new", hex::encode(random)));
+    let beside = PathBuf::from(beside);
+    let mut file = create_file(&beside)?;
+    file.write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .map_err(failed("write", &beside))
+        .inspect_err(|_| forget(&beside))?;
+    Ok(beside)
+}
+
+/// Removes what an error has left; the error is what counts.
+fn forget(path: &Path) {
+    let _ = fs::remove_file(path);
 }
 
 /// Gives a folder its final name, unless that is taken.

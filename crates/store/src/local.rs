@@ -21,7 +21,7 @@ use supakeep_model::manifest::{self, Manifest};
 use supakeep_model::naming::stack_folder;
 use time::OffsetDateTime;
 
-use crate::folder::{ensure, rename_new, replace_file, sync};
+use crate::folder::{ensure, probe, rename_new, replace_file, sync};
 use crate::heads::Heads;
 use crate::lock;
 use crate::marker::Marker;
@@ -101,7 +101,11 @@ impl LocalRepository {
             tracing::info!(path = %path.display(), "removing what an unfinished run left");
             let is_folder = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
             let removed = if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-            removed.map_err(failed("remove", &path))?;
+            match removed {
+                // A probe of somebody who looks whether the repository can be written.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                other => other.map_err(failed("remove", &path))?,
+            }
         }
         Ok(())
     }
@@ -112,10 +116,7 @@ impl Repository for LocalRepository {
         self.must_exist()?;
         ensure(&self.folder)?;
         ensure(&self.incoming())?;
-        // Permissions can be there and the file system be read-only all the same: only writing tells.
-        let probe = self.folder.join(".writable");
-        replace_file(&probe, b"")?;
-        fs::remove_file(&probe).map_err(failed("remove", &probe))?;
+        probe(&self.incoming())?;
         self.marker().map(|_| ())
     }
 

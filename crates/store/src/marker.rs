@@ -8,7 +8,7 @@ use supakeep_flow::ports::StoreError;
 use supakeep_model::code::Code;
 use time::OffsetDateTime;
 
-use crate::folder::replace_file;
+use crate::folder::create_whole;
 use crate::path::failed;
 
 /// Its file's name.
@@ -29,15 +29,23 @@ impl Marker {
     /// Reads the marker, or writes a new one dated `now`.
     pub(crate) fn ensure(folder: &Path, now: OffsetDateTime) -> Result<Marker, StoreError> {
         let path = folder.join(FILE);
-        match fs::read(&path) {
-            Ok(json) => serde_json::from_slice(&json).map_err(|error| {
-                StoreError::new(Code::ManifestDamaged, format!("{} cannot be read: {error}", path.display()))
-            }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::create(&path, now),
-            Err(error) => Err(failed("read", &path)(error)),
+        match Self::read(&path)? {
+            Some(marker) => Ok(marker),
+            None => Self::create(&path, now),
         }
     }
 
+    fn read(path: &Path) -> Result<Option<Marker>, StoreError> {
+        match fs::read(path) {
+            Ok(json) => serde_json::from_slice(&json).map(Some).map_err(|error| {
+                StoreError::new(Code::ManifestDamaged, format!("{} cannot be read: {error}", path.display()))
+            }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed("read", path)(error)),
+        }
+    }
+
+    /// Of several processes that do this at once, one makes the marker and all of them read it.
     fn create(path: &Path, now: OffsetDateTime) -> Result<Marker, StoreError> {
         let mut random = [0; 8];
         getrandom::fill(&mut random)
@@ -45,7 +53,10 @@ impl Marker {
         let marker = Marker { format: 1, identity: hex::encode(random), first_start: now };
         let json = serde_json::to_vec_pretty(&marker)
             .map_err(|error| StoreError::new(Code::Internal, error.to_string()))?;
-        replace_file(path, &json)?;
-        Ok(marker)
+        let created = create_whole(path, &json);
+        match Self::read(path)? {
+            Some(marker) => Ok(marker),
+            None => created.map(|()| marker),
+        }
     }
 }
