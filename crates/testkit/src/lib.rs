@@ -1,1 +1,28 @@
 //! Scripted ports, fault injection and the conformance suite; for tests alone.
+//!
+//! The ports of `supakeep-flow` are played by values: a stack whose answers are written down
+//! beforehand, a repository in memory, a clock that stands still. A decorator makes any repository
+//! fail at a given call, and one suite says what every repository has to do.
+
+#[doc(hidden)]
+pub mod conformance;
+
+mod archive;
+mod clock;
+mod dump;
+mod faulty;
+mod memory;
+mod recorder;
+mod script;
+mod specs;
+mod stack;
+
+pub use archive::{ArchiveCodec, archive};
+pub use clock::TestClock;
+pub use dump::{Database, GLOBALS, Table};
+pub use faulty::{Fault, FaultyRepository, Operation};
+pub use memory::MemoryRepository;
+pub use recorder::Recorder;
+pub use script::{Script, Step};
+pub use specs::{START, failed_head, head, manifest, profile, recipe};
+pub use stack::{Call, ScriptedStack};

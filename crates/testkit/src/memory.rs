@@ -1,0 +1,341 @@
+//! A repository in memory.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Component, Path};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use supakeep_flow::ports::{
+    FailedFiles, Repository, RunLock, Space, StagedFile, Staging, StoreError, Stored,
+};
+use supakeep_model::OffsetDateTime;
+use supakeep_model::catalog::{Catalog, Unreadable};
+use supakeep_model::code::Code;
+use supakeep_model::id::BackupId;
+use supakeep_model::manifest::{Manifest, ManifestError};
+use supakeep_model::manifest_head::ManifestHead;
+
+use crate::specs::START;
+
+/// The files of one backup by path.
+type Files = BTreeMap<String, Vec<u8>>;
+
+#[derive(Debug, Default)]
+struct Backup {
+    manifest: Vec<u8>,
+    files: Files,
+}
+
+#[derive(Debug)]
+struct State {
+    backups: BTreeMap<BackupId, Backup>,
+    failed: BTreeMap<BackupId, Backup>,
+    incoming: BTreeMap<BackupId, Files>,
+    links: BTreeMap<String, BackupId>,
+    space: Space,
+    /// Bytes that may still be written before the disk is full.
+    room_bytes: usize,
+}
+
+impl State {
+    fn find(&mut self, id: &BackupId) -> Result<&mut Backup, StoreError> {
+        let found = match self.backups.contains_key(id) {
+            true => self.backups.get_mut(id),
+            false => self.failed.get_mut(id),
+        };
+        found.ok_or_else(|| StoreError::new(Code::BackupNotFound, format!("there is no backup {id}")))
+    }
+}
+
+/// Keeps everything in memory, and shows it. Clones are the same repository.
+#[derive(Debug, Clone)]
+pub struct MemoryRepository {
+    state: Arc<Mutex<State>>,
+    locked: Arc<AtomicBool>,
+}
+
+impl Default for MemoryRepository {
+    fn default() -> Self {
+        let space = Space { free_bytes: 1 << 40, total_bytes: 1 << 41 };
+        let state = State {
+            backups: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            incoming: BTreeMap::new(),
+            links: BTreeMap::new(),
+            space,
+            room_bytes: usize::MAX,
+        };
+        MemoryRepository { state: Arc::new(Mutex::new(state)), locked: Arc::default() }
+    }
+}
+
+impl MemoryRepository {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A repository that holds these records, without files.
+    pub fn with(manifests: impl IntoIterator<Item = Manifest>) -> MemoryRepository {
+        let repository = MemoryRepository::default();
+        for manifest in manifests {
+            let failed = manifest.head.outcome == supakeep_model::manifest_head::Outcome::Failed;
+            let backup = Backup { manifest: manifest.to_json(), files: Files::new() };
+            let mut state = repository.state();
+            let place = if failed { &mut state.failed } else { &mut state.backups };
+            place.insert(manifest.head.id, backup);
+        }
+        repository
+    }
+
+    /// Room that it claims to have.
+    pub fn set_free_bytes(&self, free_bytes: u64) {
+        self.state().space.free_bytes = free_bytes;
+    }
+
+    /// The disk is full after so many more bytes, wherever they are written.
+    pub fn fill_after(&self, bytes: usize) {
+        self.state().room_bytes = bytes;
+    }
+
+    /// The ids of all backups, failed runs not counted.
+    pub fn ids(&self) -> Vec<String> {
+        self.state().backups.keys().map(ToString::to_string).collect()
+    }
+
+    /// The ids of the records of failed runs.
+    pub fn failed_ids(&self) -> Vec<String> {
+        self.state().failed.keys().map(ToString::to_string).collect()
+    }
+
+    /// What is half-made.
+    pub fn incoming_ids(&self) -> Vec<String> {
+        self.state().incoming.keys().map(ToString::to_string).collect()
+    }
+
+    /// The links and where they point.
+    pub fn links(&self) -> BTreeMap<String, String> {
+        self.state().links.iter().map(|(name, id)| (name.clone(), id.to_string())).collect()
+    }
+
+    /// The files of a backup or a failed run, by path.
+    pub fn files(&self, id: &str) -> BTreeMap<String, Vec<u8>> {
+        let id: BackupId = id.parse().expect("a valid id");
+        self.state().find(&id).map(|backup| backup.files.clone()).unwrap_or_default()
+    }
+
+    /// Changes a stored file, behind everybody's back.
+    pub fn tamper(&self, id: &str, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let id: BackupId = id.parse().expect("a valid id");
+        let mut state = self.state();
+        let backup = state.find(&id).expect("a backup");
+        change(backup.files.get_mut(path).expect("a file of it"));
+    }
+
+    /// Everything there is, to compare with later.
+    pub fn shown(&self) -> String {
+        format!("{:?}", self.state())
+    }
+}
+
+struct MemoryLock(Arc<AtomicBool>);
+
+impl RunLock for MemoryLock {}
+
+impl Drop for MemoryLock {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Repository for MemoryRepository {
+    fn prepare(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn first_start(&self) -> Result<OffsetDateTime, StoreError> {
+        Ok(START)
+    }
+
+    fn identity(&self) -> Result<String, StoreError> {
+        Ok("00000000".to_owned())
+    }
+
+    fn lock(&self) -> Result<Box<dyn RunLock>, StoreError> {
+        if self.locked.swap(true, Ordering::SeqCst) {
+            return Err(StoreError::new(Code::Busy, "the repository is locked by another run"));
+        }
+        self.state().incoming.clear();
+        Ok(Box::new(MemoryLock(Arc::clone(&self.locked))))
+    }
+
+    fn space(&self) -> Result<Space, StoreError> {
+        Ok(self.state().space)
+    }
+
+    fn catalog(&self) -> Result<Catalog, StoreError> {
+        let state = self.state();
+        let mut heads = Vec::new();
+        let mut unreadable = Vec::new();
+        for (id, backup) in state.backups.iter().chain(&state.failed) {
+            match ManifestHead::parse_whole(&backup.manifest) {
+                Ok(head) => heads.push(Arc::new(head)),
+                Err(error) => unreadable.push(Unreadable { folder: id.to_string(), error }),
+            }
+        }
+        Ok(Catalog::new(heads, unreadable))
+    }
+
+    fn stage(&self, id: &BackupId) -> Result<Box<dyn Staging>, StoreError> {
+        self.state().incoming.insert(id.clone(), Files::new());
+        Ok(Box::new(MemoryStaging { repository: self.clone(), id: id.clone() }))
+    }
+
+    fn manifest(&self, id: &BackupId) -> Result<Manifest, StoreError> {
+        let mut state = self.state();
+        let backup = state.find(id)?;
+        Manifest::parse(&backup.manifest)
+            .map_err(|error: ManifestError| StoreError::new(error.code(), error.to_string()))
+    }
+
+    fn open(&self, id: &BackupId, path: &str) -> Result<Stored, StoreError> {
+        read(&self.state().find(id)?.files, path)
+    }
+
+    fn amend(&self, manifest: &Manifest) -> Result<(), StoreError> {
+        self.state().find(&manifest.head.id)?.manifest = manifest.to_json();
+        Ok(())
+    }
+
+    fn remove(&self, id: &BackupId) -> Result<(), StoreError> {
+        let mut state = self.state();
+        state.find(id)?;
+        if state.backups.remove(id).is_none() {
+            state.failed.remove(id);
+        }
+        Ok(())
+    }
+
+    fn link(&self, name: &str, target: Option<&BackupId>) -> Result<(), StoreError> {
+        check(name)?;
+        let mut state = self.state();
+        match target {
+            Some(id) => state.links.insert(name.to_owned(), id.clone()),
+            None => state.links.remove(name),
+        };
+        Ok(())
+    }
+}
+
+fn check(path: &str) -> Result<(), StoreError> {
+    let inside = |component| matches!(component, Component::Normal(_));
+    if path.is_empty() || !Path::new(path).components().all(inside) {
+        return Err(StoreError::new(Code::ManifestDamaged, format!("{path:?} leads out of the folder")));
+    }
+    Ok(())
+}
+
+fn read(files: &Files, path: &str) -> Result<Stored, StoreError> {
+    check(path)?;
+    match files.get(path) {
+        Some(bytes) => Ok(Box::new(std::io::Cursor::new(bytes.clone()))),
+        None => Err(StoreError::new(Code::RepositoryMissing, format!("there is no file {path}"))),
+    }
+}
+
+struct MemoryStaging {
+    repository: MemoryRepository,
+    id: BackupId,
+}
+
+impl MemoryStaging {
+    fn publish(self, manifest: &Manifest, fails: bool, files: FailedFiles) -> Result<(), StoreError> {
+        let json = manifest.to_json();
+        let mut state = self.repository.state();
+        if json.len() > state.room_bytes {
+            return Err(StoreError::new(Code::RepositoryFull, "cannot write the manifest: the disk is full"));
+        }
+        let taken = |place: &BTreeMap<_, _>| place.contains_key(&self.id);
+        if taken(if fails { &state.failed } else { &state.backups }) {
+            return Err(StoreError::new(
+                Code::RepositoryIo,
+                format!("there is a backup {} already", self.id),
+            ));
+        }
+        let mut staged = state.incoming.remove(&self.id).unwrap_or_default();
+        if fails && files == FailedFiles::Remove {
+            staged.clear();
+        }
+        if fails && files == FailedFiles::Keep {
+            state.failed.values_mut().for_each(|other| other.files.clear());
+        }
+        let place = if fails { &mut state.failed } else { &mut state.backups };
+        place.insert(self.id.clone(), Backup { manifest: json, files: staged });
+        Ok(())
+    }
+}
+
+impl Staging for MemoryStaging {
+    fn create(&mut self, path: &str) -> Result<Box<dyn StagedFile>, StoreError> {
+        check(path)?;
+        let mut state = self.repository.state();
+        let files = state.incoming.entry(self.id.clone()).or_default();
+        if files.insert(path.to_owned(), Vec::new()).is_some() {
+            return Err(StoreError::new(Code::RepositoryIo, format!("there is a file {path} already")));
+        }
+        let (repository, id) = (self.repository.clone(), self.id.clone());
+        Ok(Box::new(MemoryFile { repository, id, path: path.to_owned() }))
+    }
+
+    fn open(&self, path: &str) -> Result<Stored, StoreError> {
+        let state = self.repository.state();
+        read(state.incoming.get(&self.id).unwrap_or(&Files::new()), path)
+    }
+
+    fn commit(self: Box<Self>, manifest: &Manifest) -> Result<(), StoreError> {
+        self.publish(manifest, false, FailedFiles::Keep)
+    }
+
+    fn fail(self: Box<Self>, manifest: &Manifest, files: FailedFiles) -> Result<(), StoreError> {
+        self.publish(manifest, true, files)
+    }
+}
+
+impl Drop for MemoryStaging {
+    fn drop(&mut self) {
+        self.repository.state().incoming.remove(&self.id);
+    }
+}
+
+struct MemoryFile {
+    repository: MemoryRepository,
+    id: BackupId,
+    path: String,
+}
+
+impl Write for MemoryFile {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let mut state = self.repository.state();
+        // As a disk does: what still fits is written, and the next call fails.
+        let fits = bytes.len().min(state.room_bytes);
+        if fits == 0 && !bytes.is_empty() {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        state.room_bytes -= fits;
+        // Thrown away when the run is over and a writer is still at it.
+        if let Some(file) = state.incoming.get_mut(&self.id).and_then(|files| files.get_mut(&self.path)) {
+            file.extend_from_slice(&bytes[..fits]);
+        }
+        Ok(fits)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl StagedFile for MemoryFile {
+    fn sync(self: Box<Self>) -> std::io::Result<()> {
+        Ok(())
+    }
+}
