@@ -87,7 +87,9 @@ impl Staging for LocalStaging {
             // The files of one failed run are enough to look at, and disks are small.
             FailedFiles::Keep => {
                 for entry in fs::read_dir(&failed_runs).map_err(failed("read", &failed_runs))?.flatten() {
-                    remove_files(&entry.path())?;
+                    if is_record(&entry) {
+                        remove_files(&entry.path())?;
+                    }
                 }
             }
         }
@@ -103,6 +105,11 @@ impl Drop for LocalStaging {
             let _ = fs::remove_dir_all(&self.incoming);
         }
     }
+}
+
+/// A record of ours: a folder, and no link to one, with a manifest in it.
+fn is_record(entry: &fs::DirEntry) -> bool {
+    entry.file_type().is_ok_and(|kind| kind.is_dir()) && entry.path().join(manifest::FILE).is_file()
 }
 
 /// Removes everything in a folder but its manifest.
