@@ -13,7 +13,8 @@
 //! ```
 //!
 //! The writer takes blocks in the order in which the inspector made them, whichever encoder ends
-//! first. A failure anywhere closes the queues, and every thread ends.
+//! first. A failure anywhere closes the queues, and every thread ends. The reader, which may wait for
+//! a slow server, does not find that out by its queue: a thread that ends tells it.
 
 mod blocks;
 mod encoders;
@@ -28,6 +29,7 @@ use supakeep_model::artifact::{Encoding, Member};
 use supakeep_model::code::Code;
 use supakeep_model::dump::Compression;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
 use crate::inspect::Inspection;
@@ -99,22 +101,21 @@ pub async fn run(
     progress: impl Fn(u64) + Send + 'static,
 ) -> Result<PipeReport, Failure> {
     let (chunks, incoming) = mpsc::channel::<Bytes>(WAITING_CHUNKS);
-    let (reply, mut outcome) = oneshot::channel();
+    let (reply, outcome) = oneshot::channel();
+    let over = CancellationToken::new();
+    let threads_over = over.clone();
     thread::Builder::new()
         .name("inspector".to_owned())
         .spawn(move || {
+            let _tell = threads_over.clone().drop_guard();
             // The receiver is gone when the run was cancelled; then nobody wants to know.
-            let _ = reply.send(inspector::run(incoming, files, spec, &progress));
+            let _ = reply.send(inspector::run(incoming, files, spec, &progress, &threads_over));
         })
         .map_err(|error| Failure::new(Code::Internal, format!("cannot start a thread: {error}")))?;
-    // Threads that end before their input does have failed: there is nothing to read on for.
-    let (read, threads) = tokio::select! {
-        biased;
-        threads = &mut outcome => (Err(Reading::Refused), threads),
-        read = read(&mut *stream, chunks) => (read, outcome.await),
-    };
-    let threads =
-        threads.map_err(|_| Failure::new(Code::Internal, "the thread that writes the files has died"))?;
+    let read = over.run_until_cancelled(read(&mut *stream, chunks)).await.unwrap_or(Err(Reading::Refused));
+    let threads = outcome
+        .await
+        .map_err(|_| Failure::new(Code::Internal, "the thread that writes the files has died"))?;
     // One failure leads to others: a cut stream to an incomplete dump, a full disk to a stream that
     // nobody reads. The cause is what is reported.
     let (files, inspection) = match (read, threads) {
@@ -137,7 +138,7 @@ pub async fn run(
 
 enum Reading {
     Stream(Failure),
-    /// The inspector takes no more.
+    /// Nobody takes any more.
     Refused,
 }
 

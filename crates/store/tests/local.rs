@@ -61,8 +61,8 @@ fn record(name: &str) -> Manifest {
 }
 
 fn staged(repository: &LocalRepository, name: &str) -> Box<dyn Staging> {
-    let mut staging = repository.stage(&id(name)).expect("it can be staged");
-    let mut file = staging.create("postgres.sql.gz").expect("a new file");
+    let staging = repository.stage(&id(name)).expect("it can be staged");
+    let mut file = staging.files().create("postgres.sql.gz").expect("a new file");
     file.write_all(b"content").expect("room");
     file.sync().expect("a disk");
     staging

@@ -63,8 +63,8 @@ fn record(name: &str) -> Manifest {
 
 /// Stages a backup with one file.
 fn staged(repository: &Subject, name: &str, content: &[u8]) -> Box<dyn Staging> {
-    let mut staging = repository.stage(&id(name)).expect("it can be staged");
-    let mut file = staging.create("postgres.sql.gz").expect("a new file");
+    let staging = repository.stage(&id(name)).expect("it can be staged");
+    let mut file = staging.files().create("postgres.sql.gz").expect("a new file");
     file.write_all(content).expect("room");
     file.sync().expect("a disk");
     staging
@@ -227,8 +227,8 @@ pub async fn paths_never_lead_out_of_a_backup(repository: Subject) {
     backup(&repository, "b_2");
     for path in ["", "..", "../b_1/manifest.json", "/etc/hostname", "a/../../b_1/postgres.sql.gz", "./x"] {
         refused(repository.open(&id("b_2"), path), Code::ManifestDamaged);
-        let mut staging = repository.stage(&id("b_3")).expect("it can be staged");
-        refused(staging.create(path), Code::ManifestDamaged);
+        let staging = repository.stage(&id("b_3")).expect("it can be staged");
+        refused(staging.files().create(path), Code::ManifestDamaged);
         refused(staging.open(path), Code::ManifestDamaged);
         refused(repository.link(path, Some(&id("b_1"))), Code::ManifestDamaged);
     }
@@ -274,17 +274,18 @@ pub async fn the_catalog_is_sorted_by_time(repository: Subject) {
 pub async fn every_byte_comes_back(repository: Subject) {
     let _lock = repository.lock().expect("nobody has it");
     let bytes: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
-    let mut staging = repository.stage(&id("b_1")).expect("it can be staged");
-    let mut file = staging.create("postgres.dir/1.dat").expect("a new file, in a folder of its own");
+    let staging = repository.stage(&id("b_1")).expect("it can be staged");
+    let mut file = staging.files().create("postgres.dir/1.dat").expect("a new file, in a folder of its own");
     bytes.chunks(70_001).for_each(|chunk| file.write_all(chunk).expect("room"));
     file.flush().and_then(|()| file.sync()).expect("a disk");
-    let empty = staging.create("empty").expect("a new file");
+    let empty = staging.files().create("empty").expect("a new file");
     empty.sync().expect("a disk");
-    assert!(staging.create("empty").is_err(), "no file is written over");
+    assert!(staging.files().create("empty").is_err(), "no file is written over");
     let mut record = record("b_1");
     record.artifacts = vec![Artifact {
         path: "postgres.dir/1.dat".into(),
         part: Part::Database,
+        member: None,
         database: Some("postgres".into()),
         bytes: bytes.len() as u64,
         sha256: "00".into(),

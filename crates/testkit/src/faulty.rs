@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use supakeep_flow::ports::{
-    FailedFiles, Repository, RunLock, Space, StagedFile, Staging, StoreError, Stored,
+    FailedFiles, Repository, RunLock, Space, StagedFile, StagedFiles, Staging, StoreError, Stored,
 };
 use supakeep_model::OffsetDateTime;
 use supakeep_model::catalog::Catalog;
@@ -43,7 +43,7 @@ pub enum Operation {
     Remove,
     /// `Repository::link`
     Link,
-    /// `Staging::create`
+    /// `StagedFiles::create`
     Create,
     /// `Staging::open`
     OpenStaged,
@@ -223,9 +223,8 @@ struct FaultyStaging {
 }
 
 impl Staging for FaultyStaging {
-    fn create(&mut self, path: &str) -> Result<Box<dyn StagedFile>, StoreError> {
-        self.plan.check(Operation::Create)?;
-        Ok(Box::new(FaultyFile { inner: self.inner.create(path)?, plan: self.plan.clone() }))
+    fn files(&self) -> Arc<dyn StagedFiles> {
+        Arc::new(FaultyFiles { inner: self.inner.files(), plan: self.plan.clone() })
     }
 
     fn open(&self, path: &str) -> Result<Stored, StoreError> {
@@ -240,6 +239,18 @@ impl Staging for FaultyStaging {
     fn fail(self: Box<Self>, manifest: &Manifest, files: FailedFiles) -> Result<(), StoreError> {
         self.plan.check(Operation::Fail)?;
         self.inner.fail(manifest, files)
+    }
+}
+
+struct FaultyFiles {
+    inner: Arc<dyn StagedFiles>,
+    plan: FaultyRepository,
+}
+
+impl StagedFiles for FaultyFiles {
+    fn create(&self, path: &str) -> Result<Box<dyn StagedFile>, StoreError> {
+        self.plan.check(Operation::Create)?;
+        Ok(Box::new(FaultyFile { inner: self.inner.create(path)?, plan: self.plan.clone() }))
     }
 }
 

@@ -16,6 +16,7 @@ mod recorder;
 mod script;
 mod specs;
 mod stack;
+mod trial;
 
 pub use archive::{ArchiveCodec, archive};
 pub use clock::TestClock;
@@ -26,3 +27,4 @@ pub use recorder::Recorder;
 pub use script::{Script, Step};
 pub use specs::{START, failed_head, head, manifest, profile, recipe};
 pub use stack::{Call, ScriptedStack};
+pub use trial::Trial;

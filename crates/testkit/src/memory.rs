@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use supakeep_flow::ports::{
-    FailedFiles, Repository, RunLock, Space, StagedFile, Staging, StoreError, Stored,
+    FailedFiles, Repository, RunLock, Space, StagedFile, StagedFiles, Staging, StoreError, Stored,
 };
 use supakeep_model::OffsetDateTime;
 use supakeep_model::catalog::{Catalog, Unreadable};
@@ -276,15 +276,8 @@ impl MemoryStaging {
 }
 
 impl Staging for MemoryStaging {
-    fn create(&mut self, path: &str) -> Result<Box<dyn StagedFile>, StoreError> {
-        check(path)?;
-        let mut state = self.repository.state();
-        let files = state.incoming.entry(self.id.clone()).or_default();
-        if files.insert(path.to_owned(), Vec::new()).is_some() {
-            return Err(StoreError::new(Code::RepositoryIo, format!("there is a file {path} already")));
-        }
-        let (repository, id) = (self.repository.clone(), self.id.clone());
-        Ok(Box::new(MemoryFile { repository, id, path: path.to_owned() }))
+    fn files(&self) -> Arc<dyn StagedFiles> {
+        Arc::new(MemoryFiles { repository: self.repository.clone(), id: self.id.clone() })
     }
 
     fn open(&self, path: &str) -> Result<Stored, StoreError> {
@@ -304,6 +297,24 @@ impl Staging for MemoryStaging {
 impl Drop for MemoryStaging {
     fn drop(&mut self) {
         self.repository.state().incoming.remove(&self.id);
+    }
+}
+
+struct MemoryFiles {
+    repository: MemoryRepository,
+    id: BackupId,
+}
+
+impl StagedFiles for MemoryFiles {
+    fn create(&self, path: &str) -> Result<Box<dyn StagedFile>, StoreError> {
+        check(path)?;
+        let mut state = self.repository.state();
+        let files = state.incoming.entry(self.id.clone()).or_default();
+        if files.insert(path.to_owned(), Vec::new()).is_some() {
+            return Err(StoreError::new(Code::RepositoryIo, format!("there is a file {path} already")));
+        }
+        let (repository, id) = (self.repository.clone(), self.id.clone());
+        Ok(Box::new(MemoryFile { repository, id, path: path.to_owned() }))
     }
 }
 

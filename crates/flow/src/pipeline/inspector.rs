@@ -9,6 +9,7 @@ use bytes::Bytes;
 use supakeep_model::code::Code;
 use supakeep_model::dump::Compression;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::blocks::Blocks;
 use super::encoders::Encoders;
@@ -66,12 +67,14 @@ impl From<io::Error> for Stopped {
     }
 }
 
-/// Reads chunks until there are no more, and ends when the files are on the disk.
+/// Reads chunks until there are no more, and ends when the files are on the disk. `over` is cancelled
+/// when the writer has ended, for whatever reason: there is no use in more chunks then.
 pub(super) fn run(
     incoming: mpsc::Receiver<Bytes>,
     files: Arc<dyn StagedFiles>,
     spec: PipeSpec,
     progress: &dyn Fn(u64),
+    over: &CancellationToken,
 ) -> Result<(Vec<FileReport>, Inspection), Error> {
     let internal =
         |error: io::Error| Error::File(Failure::new(Code::Internal, format!("cannot start: {error}")));
@@ -82,9 +85,11 @@ pub(super) fn run(
     thread::scope(|scope| {
         let (encoders, ordered) = Encoders::start(scope, compression, spec.encoders).map_err(internal)?;
         let (written, result) = sync_channel(1);
+        let tell = over.clone().drop_guard();
         thread::Builder::new()
             .name("writer".to_owned())
             .spawn_scoped(scope, move || {
+                let _tell = tell;
                 // The receiver waits for this in every case.
                 let _ = written.send(writer::run(&ordered, &*files));
             })
@@ -92,12 +97,16 @@ pub(super) fn run(
         let inspected = inspect(incoming, spec, encoders, progress);
         let died = || Failure::new(Code::Internal, "the thread that writes has died");
         let stored = result.recv().unwrap_or_else(|_| Err(died())).map_err(Error::File);
-        match inspected {
-            Err(Stopped::Content(failure)) => Err(Error::Content(failure)),
-            Err(Stopped::Closed) => Err(stored.err().unwrap_or_else(|| {
-                Error::File(Failure::new(Code::Internal, "the writer ended before its input did"))
-            })),
-            Ok((sources, inspection)) => Ok((reports(sources, stored?, compression), inspection)),
+        match (inspected, stored) {
+            // A dump looks cut short when its file could not be written and nobody read on.
+            (_, Err(error)) => Err(error),
+            (Err(Stopped::Content(failure)), Ok(_)) => Err(Error::Content(failure)),
+            (Err(Stopped::Closed), Ok(_)) => {
+                Err(Error::File(Failure::new(Code::Internal, "the writer ended before its input did")))
+            }
+            (Ok((sources, inspection)), Ok(stored)) => {
+                Ok((reports(sources, stored, compression), inspection))
+            }
         }
     })
 }
