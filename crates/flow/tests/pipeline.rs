@@ -324,7 +324,7 @@ proptest! {
         let inspector = Box::new(PlainDump::of_database());
         let found = runtime.block_on(read_back(stored, encoding(wanted), inspector)).expect("memory");
         let (source, inspection) = found.content.expect("it is whole");
-        prop_assert_eq!(source, report.files[0].source);
+        prop_assert_eq!(&source, &report.files[0].source);
         prop_assert_eq!(inspection.fingerprint, Some(print));
     }
 }
