@@ -187,7 +187,7 @@ impl Repository for MemoryRepository {
     }
 
     fn stage(&self, id: &BackupId) -> Result<Box<dyn Staging>, StoreError> {
-        self.state().incoming.insert(id.clone(), Files::new());
+        self.state().incoming.entry(id.clone()).or_default();
         Ok(Box::new(MemoryStaging { repository: self.clone(), id: id.clone() }))
     }
 

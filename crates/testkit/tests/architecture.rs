@@ -36,7 +36,7 @@ const OWNERS: [(&str, &[&str]); 6] = [
     ("rustix", &["supakeep-store", "supakeep", "supakeep-tests"]),
     ("axum", &["supakeep-daemon"]),
     ("prometheus", &["supakeep-daemon"]),
-    ("clap", &["supakeep"]),
+    ("clap", &["supakeep", "supakeep-tests"]),
     ("figment", &["supakeep"]),
 ];
 
