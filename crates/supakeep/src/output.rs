@@ -67,10 +67,11 @@ impl Output {
         table
     }
 
-    /// Prints a table without the blanks at the ends of lines.
+    /// Prints a table without the blanks at the ends of lines. Only the first cell's padding goes at their
+    /// beginning: a header's first cell may be empty.
     pub(crate) fn print(&self, table: &Table) {
-        let lines: Vec<_> =
-            table.lines().map(|line| line.trim_end().trim_start_matches(' ').to_owned()).collect();
+        let unpadded = |line: String| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned();
+        let lines: Vec<_> = table.lines().map(unpadded).collect();
         self.line(lines.join("\n"));
     }
 
