@@ -36,7 +36,7 @@ SELECT md5('m' || i)::uuid, i % 1000, md5('u' || i % 5000)::uuid, a.sentence || 
                           'thread', md5('t' || i % 90000), 'mentions', jsonb_build_array(i % 5000, (i * 7) % 5000)),
        timestamptz '2024-01-01 00:00:00+00' + i * interval '13.7 seconds',
        CASE WHEN i % 9 = 0 THEN timestamptz '2024-01-01 00:05:00+00' + i * interval '13.7 seconds' END
-FROM generate_series(1, :rows) AS i
+FROM generate_series(1, :rows::bigint) AS i
 JOIN sentences a ON a.s = i * 7919 % 20000
 JOIN sentences b ON b.s = i * 104729 % 20000;
 CREATE INDEX ON messages (channel_id, created_at);
@@ -47,7 +47,7 @@ SELECT md5('m' || i)::uuid, (
     SELECT '[' || string_agg(round((('x' || substr(md5(i || ':' || d / 4), 1 + 8 * (d % 4), 8))::bit(32)::int / 2147483648.0)::numeric, 7)::text, ',') || ']'
     FROM generate_series(0, 383) AS d
 )::text:::vector_cast
-FROM generate_series(1, :vectors) AS i;
+FROM generate_series(1, :vectors::bigint) AS i;
 
 DROP TABLE words, sentences;
 VACUUM ANALYZE messages;
