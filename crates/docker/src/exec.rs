@@ -306,3 +306,6 @@ impl SourceStream for ExecStream {
         Ok(stderr)
     }
 }
+
+#[cfg(test)]
+mod tests;

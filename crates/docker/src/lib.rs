@@ -7,6 +7,8 @@ mod discover;
 mod error;
 mod exec;
 mod facts;
+#[cfg(test)]
+mod fake;
 mod own_container;
 mod psql;
 mod server;

@@ -1,6 +1,8 @@
 //! Which container supakeep itself runs in.
 
 use bollard::Docker;
+use supakeep_flow::ports::StackError;
+use supakeep_model::code::Code;
 
 use crate::discover::PROJECT_LABEL;
 use crate::error::call;
@@ -9,12 +11,26 @@ use crate::error::call;
 /// container's own folder, whose name is the container's id.
 const MOUNTS: &str = "/proc/self/mountinfo";
 
-/// The compose project that supakeep itself belongs to, if it runs in a container that has one.
-pub async fn own_project(docker: &Docker) -> Option<String> {
-    let id = container_id(&std::fs::read_to_string(MOUNTS).ok()?)?;
-    let container =
-        call("looking at supakeep's own container", docker.inspect_container(&id, None)).await.ok()?;
-    container.config?.labels?.remove(PROJECT_LABEL)
+/// The compose project that supakeep itself belongs to, if it runs in a container that has one. An
+/// error is one of asking: the engine may know better later.
+pub async fn own_project(docker: &Docker) -> Result<Option<String>, StackError> {
+    let mounts = std::fs::read_to_string(MOUNTS).unwrap_or_default();
+    match container_id(&mounts) {
+        Some(id) => project_of(docker, &id).await,
+        None => Ok(None),
+    }
+}
+
+async fn project_of(docker: &Docker, id: &str) -> Result<Option<String>, StackError> {
+    match call("looking at supakeep's own container", docker.inspect_container(id, None)).await {
+        Ok(container) => {
+            let labels = container.config.and_then(|config| config.labels);
+            Ok(labels.and_then(|mut labels| labels.remove(PROJECT_LABEL)))
+        }
+        // It belongs to another engine.
+        Err(error) if error.code == Code::StackNotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Finds `…/containers/<64 hexadecimal digits>/…` in the mounts of `/etc/hostname` and its like.

@@ -37,7 +37,15 @@ impl Session {
 
     /// Runs statements of which exactly one answers, with one line that is a JSON value.
     pub(crate) async fn ask<T: DeserializeOwned>(&mut self, statements: &str) -> Result<T, StackError> {
-        hand_over(&mut self.started.input, format!("{statements}\n").as_bytes()).await?;
+        if let Err(lost) = hand_over(&mut self.started.input, format!("{statements}\n").as_bytes()).await {
+            // A psql that could not connect has ended already, and what it wrote says why.
+            return Err(match self.read_line().await {
+                Err(ended) if ended.code != Code::DumpFailed || !self.stderr.text().trim().is_empty() => {
+                    ended
+                }
+                _ => lost,
+            });
+        }
         let answer = self.read_line().await?;
         parse(&answer)
     }

@@ -164,3 +164,6 @@ fn record(spec: &StackSpec, container: &ContainerInspectResponse) -> StackRecord
         ..StackRecord::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -139,12 +139,14 @@ async fn stack_name(settings: &Settings, docker: &Docker) -> Result<String, Comm
     if let Some(container) = &settings.stack.container {
         return Ok(container.clone());
     }
-    if let Some(project) = own_project(docker).await {
+    let own = own_project(docker).await;
+    if let Ok(Some(project)) = own {
         return Ok(project);
     }
-    match LocalRepository::stacks(&settings.repository.path).as_slice() {
-        [one] => Ok(one.clone()),
-        found => {
+    match (LocalRepository::stacks(&settings.repository.path).as_slice(), own) {
+        ([one], _) => Ok(one.clone()),
+        (_, Err(error)) => Err(error.into()),
+        (found, Ok(_)) => {
             let there = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
             let message = format!(
                 "stack.project is not set, and supakeep's own compose project could not be found out; stacks in the repository: {there}"
