@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use supakeep_model::artifact::{Artifact, Encoding, Part};
+use supakeep_model::artifact::{Artifact, Encoding, Member, Part};
 use supakeep_model::code::Code;
 use supakeep_model::dump::DumpSpec;
 use supakeep_model::fingerprint::{Dialect, Fingerprint, MultisetHash, SequencePrint, TablePrint, Tally};
@@ -27,7 +27,7 @@ fn id() -> BackupId {
 }
 
 /// A manifest in which nothing is left out.
-fn complete() -> Manifest {
+fn complete(member: Member) -> Manifest {
     let proof = Proof { at: AT, ok: false, duration_seconds: 1.0, differences: vec![text()] };
     let head = ManifestHead {
         format: FORMAT,
@@ -60,6 +60,7 @@ fn complete() -> Manifest {
             path: text(),
             part: Part::Database,
             database: Some(text()),
+            member: Some(member),
             bytes: 1,
             sha256: text(),
             source_bytes: 1,
@@ -115,9 +116,11 @@ fn keys(value: &Value, out: &mut BTreeSet<String>) {
 
 #[test]
 fn the_page_explains_every_key() {
-    let json = serde_json::from_slice(&complete().to_json()).expect("a manifest is JSON");
     let mut known = BTreeSet::new();
-    keys(&json, &mut known);
+    for member in [Member::Rows { schema: text(), name: text() }, Member::LargeObject { oid: 1 }] {
+        let json = serde_json::from_slice(&complete(member).to_json()).expect("a manifest is JSON");
+        keys(&json, &mut known);
+    }
     assert!(known.len() > 70, "{known:?}");
     // Everything in backquotes outside of the example, `databases[].name` as its words.
     let words: BTreeSet<_> = PAGE
