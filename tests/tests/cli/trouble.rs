@@ -1,0 +1,230 @@
+//! Names that are more than names, and repositories that are not what they should be.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::process::Command;
+
+use supakeep_tests::{Ended, run};
+
+use crate::shelf::Shelf;
+
+/// Every command that looks at the repository.
+const COMMANDS: [&[&str]; 7] = [
+    &["backup"],
+    &["list"],
+    &["info", "latest"],
+    &["verify", "--all"],
+    &["cleanup"],
+    &["cleanup", "--dry-run"],
+    &["delete", "latest", "--yes"],
+];
+
+#[test]
+fn names_that_are_more_than_names_are_refused_before_anything_is_done() {
+    let shelf = Shelf::new();
+    let before = shelf.content();
+    let long = "x".repeat(65);
+    for name in [
+        "..",
+        ".",
+        "",
+        "../up",
+        "a/b",
+        "/etc/passwd",
+        "a b",
+        "it's",
+        "quo\"te",
+        "$(touch x)",
+        "`id`",
+        "${HOME}",
+        "a;b",
+        "new\nline",
+        "tab\t",
+        "größe",
+        ".hidden",
+        "a.b",
+        "*",
+        "_x",
+        long.as_str(),
+    ] {
+        assert_eq!(shelf.keeper.refused(&["backup", "--", name]), (2, "name-invalid".into()), "{name:?}");
+    }
+    // What looks like an option is one.
+    assert_eq!(shelf.keeper.run(&["backup", "-rf"]).code(), 2);
+    for profile in ["..", "$(id)", "none\n"] {
+        let refused = shelf.keeper.refused(&["backup", "--profile", profile]);
+        assert_eq!(refused, (3, "profile-not-found".into()), "{profile:?}");
+    }
+    assert_eq!(shelf.content(), before);
+    for id in ["..", "../supabase", ".incoming", "/etc", "$(id)", "a\nb"] {
+        assert_eq!(
+            shelf.keeper.refused(&["delete", "--yes", "--", id]),
+            (3, "backup-not-found".into()),
+            "{id:?}"
+        );
+    }
+}
+
+#[test]
+fn a_repository_that_is_missing_is_an_error_for_every_command() {
+    let shelf = Shelf::new().with("SUPAKEEP_REPOSITORY__PATH", "/nowhere/backups");
+    for command in COMMANDS {
+        assert_eq!(shelf.keeper.refused(command), (1, "repository-missing".into()), "{command:?}");
+    }
+    let status = shelf.keeper.run(&["status"]);
+    assert_eq!(status.code(), 1, "{}", status.text());
+    let check = shelf.keeper.run(&["check"]).text();
+    assert!(check.contains("FAIL repository  the repository /nowhere/backups does not exist"), "{check}");
+}
+
+/// Runs a command as somebody who is not root, where permissions count.
+fn as_nobody(shelf: &Shelf, arguments: &[&str]) -> Ended {
+    let own = shelf.keeper.command(arguments);
+    let copy = shelf.keeper.repository().join("supakeep");
+    if !copy.exists() {
+        fs::copy(own.get_program(), &copy).expect("room for the binary");
+    }
+    let is_root = run(Command::new("id").arg("-u"), b"").ok().text().trim() == "0";
+    let mut command = Command::new(if is_root { "setpriv" } else { "env" });
+    if is_root {
+        command.args(["--reuid=65532", "--regid=65532", "--clear-groups"]);
+    }
+    command.arg(&copy).args(own.get_args()).env_clear();
+    command.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    run(&mut command, b"")
+}
+
+#[test]
+fn a_repository_that_may_only_be_read_can_be_read() {
+    let shelf = Shelf::new();
+    let id = shelf.of_profile("daily", 5);
+    let allow = |path: &std::path::Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("our own folder");
+    };
+    // First the binary's copy, then nothing may be written any more.
+    as_nobody(&shelf, &["--version"]);
+    let folder = shelf.keeper.folder();
+    for entry in fs::read_dir(folder.join(&id)).expect("a backup").flatten() {
+        allow(&entry.path(), 0o444);
+    }
+    for path in [folder.join(&id), folder.clone(), shelf.keeper.repository().to_owned()] {
+        allow(&path, 0o555);
+    }
+    for command in [&["list"][..], &["info", "latest"], &["verify", "--all"]] {
+        let ended = as_nobody(&shelf, command).ok();
+        assert!(ended.text().contains(&id), "{command:?}: {}", ended.text());
+    }
+    for command in [&["--json", "backup"][..], &["--json", "cleanup"], &["--json", "delete", &id, "--yes"]] {
+        let ended = as_nobody(&shelf, command);
+        assert_eq!(
+            (ended.code(), &ended.json()["error"]["code"]),
+            (1, &"repository-read-only".into()),
+            "{command:?}"
+        );
+    }
+    assert!(as_nobody(&shelf, &["check"]).text().contains("repository-read-only"));
+    allow(shelf.keeper.repository(), 0o755);
+    allow(&folder, 0o755);
+    assert_eq!(shelf.keeper.ids(), [id]);
+}
+
+#[test]
+fn what_stands_in_a_repository_s_place_is_left_alone() {
+    for make in ["file", "link"] {
+        let shelf = Shelf::new();
+        let elsewhere = shelf.keeper.repository().join("elsewhere");
+        fs::create_dir(&elsewhere).expect("room for a folder");
+        fs::write(elsewhere.join("precious"), "x").expect("room for a file");
+        match make {
+            "file" => fs::write(shelf.keeper.folder(), "x"),
+            _ => symlink(&elsewhere, shelf.keeper.folder()),
+        }
+        .expect("room for it");
+        let before = shelf.content();
+        for command in [&["backup"][..], &["cleanup"], &["delete", "latest", "--yes"]] {
+            let (exit, code) = shelf.keeper.refused(command);
+            assert_eq!((exit, code.as_str()), (1, "repository-io"), "{make} {command:?}");
+        }
+        assert_eq!(shelf.content(), before, "{make}");
+    }
+}
+
+#[test]
+fn a_folder_full_of_other_things_is_no_backup_and_stays_as_it_is() {
+    let shelf = Shelf::new();
+    let folder = shelf.keeper.folder();
+    fs::create_dir_all(folder.join("supabase_backup_20200101_000000")).expect("room for a folder");
+    fs::write(folder.join("supabase_backup_20200101_000000/postgres.sql.gz"), "x").expect("room for a file");
+    fs::create_dir(folder.join("a b")).expect("room for a folder");
+    fs::write(folder.join("a b/manifest.json"), "{}").expect("room for a file");
+    fs::write(folder.join("dump.sql"), "x").expect("room for a file");
+    let before = shelf.content();
+    assert_eq!(shelf.keeper.ids(), Vec::<String>::new());
+    assert_eq!(shelf.keeper.refused(&["info", "supabase_backup_2020"]), (3, "backup-not-found".into()));
+    shelf.keeper.run(&["cleanup", "--older-than", "1s"]).ok();
+    let after = shelf.content();
+    assert!(before.iter().all(|entry| after.contains(entry)), "{before:#?} became {after:#?}");
+}
+
+#[test]
+fn manifests_that_cannot_be_read_are_told_beside_the_others() {
+    let shelf = Shelf::new();
+    let good = shelf.of_profile("daily", 5);
+    let folder = shelf.keeper.folder();
+    for (name, json) in [("newer_1", r#"{"format": 99, "id": 7}"#), ("broken_1", "{"), ("moved_1", "")] {
+        fs::create_dir(folder.join(name)).expect("room for a folder");
+        fs::write(folder.join(name).join("manifest.json"), json).expect("room for a file");
+    }
+    fs::copy(folder.join(&good).join("manifest.json"), folder.join("moved_1/manifest.json")).expect("room");
+    let ended = shelf.keeper.run(&["--json", "list"]).ok();
+    assert_eq!(ended.json().as_array().map(Vec::len), Some(1));
+    for part in [
+        "warning[manifest-newer]: newer_1: the manifest has format 99",
+        "warning[manifest-damaged]: broken_1",
+        "warning[manifest-damaged]: moved_1",
+    ] {
+        assert!(ended.stderr.contains(part), "{part}: {}", ended.stderr);
+    }
+    assert_eq!(shelf.keeper.refused(&["delete", "newer_1", "--yes"]), (3, "backup-not-found".into()));
+    let check = shelf.keeper.run(&["check"]);
+    assert!(check.code() == 1 && check.text().contains("3 manifests cannot be read"), "{}", check.text());
+    assert!(shelf.keeper.run(&["status"]).ok().text().contains("degraded"));
+}
+
+#[test]
+fn while_another_run_holds_the_lock_reading_goes_on() {
+    let shelf = Shelf::new();
+    let id = shelf.of_profile("daily", 5);
+    let lock = shelf.locked();
+    for command in [&["backup"][..], &["cleanup"], &["delete", &id, "--yes"]] {
+        assert_eq!(shelf.keeper.refused(command), (4, "busy".into()), "{command:?}");
+        let said = shelf.keeper.run(command).stderr;
+        assert!(said.contains("locked by a test"), "{said}");
+    }
+    for command in [&["list"][..], &["info", &id], &["verify", &id], &["cleanup", "--dry-run"]] {
+        shelf.keeper.run(command).ok();
+    }
+    drop(lock);
+    shelf.keeper.run(&["delete", &id, "--yes"]).ok();
+}
+
+#[test]
+fn without_an_engine_a_backup_fails_and_leaves_its_record() {
+    let shelf = Shelf::new();
+    let good = shelf.of_profile("daily", 5);
+    assert_eq!(shelf.keeper.refused(&["backup", "--profile", "daily"]), (1, "docker-unreachable".into()));
+    assert_eq!(shelf.keeper.refused(&["backup", "--dry-run"]), (1, "docker-unreachable".into()));
+    assert_eq!((shelf.keeper.ids(), shelf.keeper.incoming()), (vec![good.clone()], vec![]));
+    let listed = shelf.keeper.run(&["list"]).ok().text();
+    assert!(
+        listed.lines().nth(1).is_some_and(|line| line.contains("failed: docker-unreachable")),
+        "{listed}"
+    );
+    let check = shelf.keeper.run(&["check"]);
+    assert!(check.code() == 1 && check.text().contains("FAIL docker"), "{}", check.text());
+    assert!(
+        check.text().contains("ok   repository") && check.text().contains("1 backups"),
+        "{}",
+        check.text()
+    );
+}
