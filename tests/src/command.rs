@@ -1,7 +1,8 @@
 //! Running programs and looking at what they said.
 
 use std::io::Write as _;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 /// How a program ended.
 #[derive(Debug)]
@@ -47,6 +48,28 @@ impl Ended {
     }
 }
 
+/// Taken while a child is being started. Between fork and exec it has a copy of every open file of this
+/// process, locks and files that are being written among them.
+static STARTING: Mutex<()> = Mutex::new(());
+
+/// Starts `command`; its program runs when this returns.
+///
+/// # Panics
+///
+/// If it cannot be started.
+#[track_caller]
+pub fn spawn(command: &mut Command) -> Child {
+    let child = without_starting(|| command.spawn());
+    child.unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"))
+}
+
+/// Does `work` while no other thread starts a program: for whoever lets go of a lock that others take,
+/// or writes a program that is to be run.
+pub fn without_starting<T>(work: impl FnOnce() -> T) -> T {
+    let _nobody_else = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    work()
+}
+
 /// Runs `command` with `input` on its standard input.
 ///
 /// # Panics
@@ -54,12 +77,7 @@ impl Ended {
 /// If it cannot be started.
 #[track_caller]
 pub fn run(command: &mut Command, input: &[u8]) -> Ended {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+    let mut child = spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()));
     let mut stdin = child.stdin.take().expect("standard input was asked for");
     let input = input.to_vec();
     let writer = std::thread::spawn(move || {

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use supakeep_model::manifest::Manifest;
 use tempfile::TempDir;
 
-use crate::command::{Ended, run};
+use crate::command::{Ended, run, spawn};
 use crate::stack::Stack;
 
 /// Runs `supakeep` with a temporary repository and nothing of the environment but what is set here.
@@ -66,7 +66,7 @@ impl Keeper {
     pub fn spawn(&self, arguments: &[&str]) -> Child {
         let mut command = self.command(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        command.spawn().expect("the binary can be started")
+        spawn(&mut command)
     }
 
     /// Takes a backup and returns its id.

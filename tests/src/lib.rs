@@ -11,7 +11,7 @@ mod stack;
 mod wait;
 
 pub use cluster::EmptyCluster;
-pub use command::{Ended, docker, run};
+pub use command::{Ended, docker, run, spawn, without_starting};
 pub use daemon::Daemon;
 pub use keeper::Keeper;
 pub use stack::{Pg, Stack};

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use supakeep_tests::run;
+use supakeep_tests::{run, spawn};
 
 use crate::shelf::Shelf;
 
@@ -168,7 +168,7 @@ fn a_reader_that_goes_away_is_no_error() {
     let shelf = Shelf::new();
     shelf.of_profile("daily", 5);
     let mut command = shelf.keeper.command(&["info", "latest"]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it can be started");
+    let mut child = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
     drop(child.stdout.take());
     let ended = child.wait_with_output().expect("a child can be waited for");
     assert!(ended.status.success() && ended.stderr.is_empty(), "{}", String::from_utf8_lossy(&ended.stderr));

@@ -11,7 +11,7 @@ use supakeep_model::manifest_head::{Outcome, Trigger};
 use supakeep_model::{Duration, OffsetDateTime};
 use supakeep_store::LocalRepository;
 use supakeep_testkit::{Database, ScriptedStack, TestClock, profile, recipe};
-use supakeep_tests::Keeper;
+use supakeep_tests::{Keeper, without_starting};
 use tokio_util::sync::CancellationToken;
 
 /// The stack's name.
@@ -76,24 +76,23 @@ impl Shelf {
     fn take(&self, spec: &BackupSpec, hours_ago: i64) -> String {
         let then = OffsetDateTime::now_utc() - Duration::hours(hours_ago);
         let then = then.replace_nanosecond(0).expect("zero is in range");
-        let repository = self.open(then);
-        let lock = repository.lock().expect("nobody else has it");
         let ports = Ports {
             stack: Arc::new(self.stack.clone()),
             repository: Arc::new(self.open(then)),
             clock: Arc::new(TestClock::at(then)),
             observer: Arc::new(Silent),
         };
-        let cancel = CancellationToken::new();
-        let run = backup(spec, &ports, &*lock, &cancel);
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        let head = runtime.block_on(run).expect("it can begin");
+        let head = without_starting(|| {
+            let lock = ports.repository.lock().expect("nobody else has it");
+            runtime.block_on(backup(spec, &ports, &*lock, &CancellationToken::new())).expect("it can begin")
+        });
         assert!(head.error.as_ref().is_none_or(|error| error.code == Code::DatabaseLost), "{:?}", head.error);
         assert_eq!(head.verified.is_some(), head.outcome != Outcome::Failed);
         head.id.to_string()
     }
 
-    /// Holds the lock, as another run would.
+    /// Holds the lock, as another run would. It is let go with [`without_starting`].
     pub(crate) fn locked(&self) -> Box<dyn RunLock> {
         self.open(OffsetDateTime::now_utc()).lock().expect("nobody else has it")
     }
