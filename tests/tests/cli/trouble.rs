@@ -220,6 +220,9 @@ fn without_an_engine_a_backup_fails_and_leaves_its_record() {
         listed.lines().nth(1).is_some_and(|line| line.contains("failed: docker-unreachable")),
         "{listed}"
     );
+    let shelf = shelf.with("DOCKER_HOST", "unix:///nowhere/docker.sock");
+    assert_eq!(shelf.keeper.refused(&["backup"]), (1, "docker-unreachable".into()));
+    shelf.keeper.run(&["verify", &good]).ok();
     let check = shelf.keeper.run(&["check"]);
     assert!(check.code() == 1 && check.text().contains("FAIL docker"), "{}", check.text());
     assert!(
