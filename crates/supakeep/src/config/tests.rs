@@ -55,6 +55,16 @@ fn reads_the_example_of_the_documentation() {
 }
 
 #[test]
+fn the_readme_s_configuration_is_one() {
+    let readme = include_str!("../../../../README.md");
+    let toml = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let settings = read(toml.expect("there is one"), &[]);
+    assert_eq!(names(&settings), ["daily", "monthly"]);
+    assert_eq!(settings.profiles[0].dump.compression, Compression::Zstd(3));
+    assert_eq!((settings.profiles[0].keep.daily, settings.profiles[0].keep.days), (Some(7), None));
+}
+
+#[test]
 fn every_key_of_the_example_that_is_commented_out_is_valid_too() {
     let example = include_str!("../../../../config/supakeep.example.toml");
     let uncommented: String = example
