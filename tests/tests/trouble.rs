@@ -126,7 +126,8 @@ fn a_database_that_is_stopped_paused_or_coming_up() {
     assert!(keeper.ids().contains(&good));
 }
 
-/// Replaces pg_dump in the database's container by a script, which finds the real one as `pg_dump.real`.
+/// Replaces pg_dump in the database's container by a script, which finds the real one as `pg_dump.real`. It
+/// tells its version as the real one does: pg_dumpall takes no other.
 fn replace_pg_dump(stack: &Stack, script: &str) {
     let bin = format!("/usr/lib/postgresql/{}/bin", stack.pg.major());
     let install = format!(
@@ -134,7 +135,8 @@ fn replace_pg_dump(stack: &Stack, script: &str) {
         if script.is_empty() {
             "true".to_owned()
         } else {
-            format!("printf '%s' '{script}' > pg_dump && chmod 755 pg_dump")
+            let version = "#!/bin/sh\n[ \"$1\" = -V ] && exec pg_dump.real -V\n";
+            format!("printf '%s' '{version}{script}' > pg_dump && chmod 755 pg_dump")
         }
     );
     stack.exec(&["sh", "-c", &install]).ok();
@@ -147,7 +149,7 @@ fn a_dump_program_that_is_missing_fails_hangs_or_dies() {
     let good = keeper.backup(&["kept"]);
     replace_pg_dump(&stack, "");
     fails(&keeper, &["dump-tool-missing"]);
-    replace_pg_dump(&stack, "#!/bin/sh\necho \"pg_dump: error: boom\" >&2\nexit 1\n");
+    replace_pg_dump(&stack, "echo \"pg_dump: error: boom\" >&2\nexit 1\n");
     fails(&keeper, &["dump-failed"]);
     let said =
         keeper.run(&["info", keeper.run(&["--json", "list"]).json()[0]["id"].as_str().expect("an id")]);
@@ -155,19 +157,19 @@ fn a_dump_program_that_is_missing_fails_hangs_or_dies() {
     // 100 MB of what looks like a dump, and then the end.
     replace_pg_dump(
         &stack,
-        "#!/bin/sh\ncase \"$*\" in *--create*) exec pg_dump.real \"$@\";; esac\nprintf -- \"-- PostgreSQL database dump\\nCOPY a.b (c) FROM stdin;\\n\"\nyes 0123456789 | head -c 100000000\necho \"pg_dump: error: server closed the connection unexpectedly\" >&2\nexit 1\n",
+        "case \"$*\" in *--create*) exec pg_dump.real \"$@\";; esac\nprintf -- \"-- PostgreSQL database dump\\nCOPY a.b (c) FROM stdin;\\n\"\nyes 0123456789 | head -c 100000000\necho \"pg_dump: error: server closed the connection unexpectedly\" >&2\nexit 1\n",
     );
     fails(&keeper, &["database-lost"]);
     // The same, but it claims that all went well.
     replace_pg_dump(
         &stack,
-        "#!/bin/sh\ncase \"$*\" in *--create*) exec pg_dump.real \"$@\";; esac\nprintf -- \"-- PostgreSQL database dump\\nCOPY a.b (c) FROM stdin;\\n\"\nyes 0123456789 | head -c 1000000\n",
+        "case \"$*\" in *--create*) exec pg_dump.real \"$@\";; esac\nprintf -- \"-- PostgreSQL database dump\\nCOPY a.b (c) FROM stdin;\\n\"\nyes 0123456789 | head -c 1000000\n",
     );
     fails(&keeper, &["dump-incomplete"]);
-    replace_pg_dump(&stack, "#!/bin/sh\nkill -KILL $$\n");
+    replace_pg_dump(&stack, "kill -KILL $$\n");
     fails(&keeper, &["dump-failed"]);
     keeper.set("SUPAKEEP_DUMP__STALL_TIMEOUT", "2s");
-    replace_pg_dump(&stack, "#!/bin/sh\nexec sleep 60\n");
+    replace_pg_dump(&stack, "exec sleep 60\n");
     fails(&keeper, &["dump-stalled"]);
     keeper.set("SUPAKEEP_PROFILES__DAILY__DEADLINE", "1s");
     fails(&keeper, &["deadline-exceeded"]);
