@@ -309,7 +309,9 @@ impl StagedFiles for MemoryFiles {
     fn create(&self, path: &str) -> Result<Box<dyn StagedFile>, StoreError> {
         check(path)?;
         let mut state = self.repository.state();
-        let files = state.incoming.entry(self.id.clone()).or_default();
+        // A thread of a run that was given up may come too late.
+        let gone = || StoreError::new(Code::RepositoryMissing, "the backup was thrown away");
+        let files = state.incoming.get_mut(&self.id).ok_or_else(gone)?;
         if files.insert(path.to_owned(), Vec::new()).is_some() {
             return Err(StoreError::new(Code::RepositoryIo, format!("there is a file {path} already")));
         }
