@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -57,6 +58,25 @@ pub(crate) fn router(interface: Interface) -> Router {
         .with_state(interface)
         .layer(RequestBodyLimitLayer::new(MOST_BODY))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, ANSWER))
+        .layer(map_response(in_json))
+}
+
+/// Whatever refuses a call before a handler sees it, refuses it in the same shape as the handlers do.
+async fn in_json(response: Response) -> Response {
+    let status = response.status();
+    let is_json = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    if is_json || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let code = if status.is_client_error() { Code::UsageInvalid } else { Code::Internal };
+    let mut refused = refuse(status, code, &format!("{status}; GET / lists what there is"));
+    if let Some(methods) = response.headers().get(header::ALLOW) {
+        refused.headers_mut().insert(header::ALLOW, methods.clone());
+    }
+    refused
 }
 
 /// An error as JSON, with the same code and hint as everywhere else.
@@ -171,8 +191,13 @@ async fn start(
 /// Compared in constant time: how long a refusal takes tells nothing of the token.
 fn is_authorized(headers: &HeaderMap, token: Option<&Secret<String>>) -> bool {
     let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    match (shown.and_then(|value| value.strip_prefix("Bearer ")), token) {
-        (Some(shown), Some(token)) => shown.as_bytes().ct_eq(token.expose().as_bytes()).into(),
+    match (shown.and_then(|value| value.split_once(' ')), token) {
+        (Some((scheme, shown)), Some(token)) if scheme.eq_ignore_ascii_case("bearer") => {
+            shown.as_bytes().ct_eq(token.expose().as_bytes()).into()
+        }
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;
