@@ -70,7 +70,7 @@ pub struct Daemon {
 }
 
 /// Tells an event to everybody.
-struct Everybody(Vec<Arc<dyn Observer>>);
+pub(crate) struct Everybody(pub(crate) Vec<Arc<dyn Observer>>);
 
 impl Observer for Everybody {
     fn observe(&self, event: &RunEvent) {

@@ -9,7 +9,9 @@ use supakeep_flow::ports::{Observer, Repository, Space};
 use supakeep_model::OffsetDateTime;
 use supakeep_model::catalog::Catalog;
 use supakeep_model::event::{RunEvent, RunRef};
-use supakeep_model::health::{Health, Live, ProfileHealth, RepositoryHealth, needed_bytes, of_profile};
+use supakeep_model::health::{
+    Health, Live, ProfileHealth, RepositoryHealth, SkippedSlot, needed_bytes, of_profile,
+};
 use supakeep_model::manifest_head::{ManifestHead, Outcome};
 use supakeep_model::profile::Profile;
 
@@ -58,6 +60,7 @@ struct State {
     unrecorded: Vec<Arc<ManifestHead>>,
     running: Option<RunRef>,
     next_runs: BTreeMap<String, OffsetDateTime>,
+    skipped: BTreeMap<String, SkippedSlot>,
 }
 
 /// Shared by the supervisor, which changes it, and the HTTP interface, which shows it.
@@ -69,8 +72,14 @@ pub struct Status {
 impl Status {
     /// Before anything has happened.
     pub fn new(spec: StatusSpec, catalog: Catalog, repository: RepositoryView) -> Status {
-        let state =
-            State { catalog, repository, unrecorded: Vec::new(), running: None, next_runs: BTreeMap::new() };
+        let state = State {
+            catalog,
+            repository,
+            unrecorded: Vec::new(),
+            running: None,
+            next_runs: BTreeMap::new(),
+            skipped: BTreeMap::new(),
+        };
         Status { spec, state: Mutex::new(state) }
     }
 
@@ -114,6 +123,11 @@ impl Status {
         self.state().repository.clone()
     }
 
+    /// The run in progress.
+    pub(crate) fn running(&self) -> Option<RunRef> {
+        self.state().running.clone()
+    }
+
     /// The profiles.
     pub fn profiles(&self) -> &[Profile] {
         &self.spec.profiles
@@ -128,6 +142,7 @@ impl Status {
         let live = |name: &str| Live {
             running: running == Some(name),
             next_run: state.next_runs.get(name).copied(),
+            skipped: state.skipped.get(name).copied(),
         };
         self.spec
             .profiles
@@ -165,7 +180,14 @@ impl Observer for Status {
                     state.unrecorded.drain(..excess);
                 }
             }
-            _ => {}
+            RunEvent::Skipped { profile, slot, reason } => {
+                state.skipped.insert(profile.clone(), SkippedSlot { at: *slot, reason });
+            }
+            RunEvent::Entered { .. }
+            | RunEvent::Progressed { .. }
+            | RunEvent::Verified { .. }
+            | RunEvent::Pruned { .. }
+            | RunEvent::Fault { .. } => {}
         }
     }
 }

@@ -15,7 +15,7 @@ use supakeep_model::planner::{Decision, ProfileClock, RunPlan};
 use supakeep_model::profile::Profile;
 use supakeep_model::{Duration, OffsetDateTime};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::daemon::MakePorts;
@@ -46,6 +46,7 @@ struct Waiting {
 struct Running {
     profile: String,
     plan: Option<RunPlan>,
+    spec: BackupSpec,
     task: JoinHandle<ManifestHead>,
 }
 
@@ -89,7 +90,14 @@ impl Supervisor {
                 () = stop.cancelled() => break,
                 head = ended(&mut plans.running) => self.after(&mut plans, head),
                 Some(request) = requests.recv() => self.take_request(&mut plans, request),
-                Some(()) = ticks.recv() => self.tick(&mut plans).await,
+                tick = ticks.recv() => match tick {
+                    Some(()) => self.tick(&mut plans).await,
+                    None => {
+                        // Without ticks nothing would run any more, and nothing would say so.
+                        tracing::error!(code = %Code::Internal, "the ticker has died");
+                        break;
+                    }
+                },
             }
         }
         self.finish(plans, grace).await;
@@ -184,8 +192,8 @@ impl Supervisor {
             Some(plan) => self.recipe.scheduled(&profile, plan),
             None => self.recipe.asked_for(&profile, Trigger::Api),
         };
-        let task = tokio::spawn(self.one_run(spec, lock));
-        plans.running = Some(Running { profile: profile.name, plan, task });
+        let task = tokio::spawn(self.one_run(spec.clone(), lock));
+        plans.running = Some(Running { profile: profile.name, plan, spec, task });
     }
 
     fn one_run(
@@ -212,20 +220,29 @@ impl Supervisor {
         }
     }
 
-    fn after(&self, plans: &mut Plans, head: Option<ManifestHead>) {
+    fn after(&self, plans: &mut Plans, ended: Result<ManifestHead, JoinError>) {
         let now = self.clock.now();
-        let Some(Running { profile, plan, .. }) = plans.running.take() else { return };
+        let Some(Running { profile, plan, spec, .. }) = plans.running.take() else { return };
+        let head = ended.unwrap_or_else(|error| self.died(&spec, &error));
         self.read_catalog();
         self.status.set_repository(RepositoryView::of(&*self.repository, now));
-        let retryable = match &head {
-            Some(head) => head.error.as_ref().is_some_and(|error| error.code.is_retryable()),
-            // The task has panicked; the log has the reason.
-            None => true,
-        };
+        let retryable = head.error.as_ref().is_some_and(|error| error.code.is_retryable());
         if let (true, Some(plan)) = (retryable, plan) {
             self.plan_retry(plans, &profile, &plan, now);
         }
         self.show_next_runs(plans, now);
+    }
+
+    /// A run that has panicked tells nobody how it ended; and without that it would run for ever in every
+    /// place where it can be seen.
+    fn died(&self, spec: &BackupSpec, error: &JoinError) -> ManifestHead {
+        let failure = Failure::new(Code::Internal, format!("the run has died: {error}"));
+        let mut head = refused(spec, &failure, self.clock.now());
+        if let Some(run) = self.status.running() {
+            head.id = run.id;
+        }
+        self.observer.observe(&RunEvent::Ended { head: Box::new(head.clone()) });
+        head
     }
 
     fn plan_retry(&self, plans: &mut Plans, profile: &str, plan: &RunPlan, now: OffsetDateTime) {
@@ -288,23 +305,24 @@ impl Supervisor {
             return;
         }
         tracing::info!(seconds = grace.as_secs(), "a backup is running: it may go on for a while");
-        if tokio::time::timeout(grace, ended(&mut plans.running)).await.is_err() {
-            self.cancel_runs.cancel();
-            ended(&mut plans.running).await;
-        }
+        let head = match tokio::time::timeout(grace, ended(&mut plans.running)).await {
+            Ok(head) => head,
+            Err(_) => {
+                self.cancel_runs.cancel();
+                ended(&mut plans.running).await
+            }
+        };
+        self.after(&mut plans, head);
     }
 }
 
-/// Waits for the run in progress; for ever, if there is none. `None` when it has panicked.
-async fn ended(running: &mut Option<Running>) -> Option<ManifestHead> {
+/// Waits for the run in progress; for ever, if there is none. An error when it has panicked.
+async fn ended(running: &mut Option<Running>) -> Result<ManifestHead, JoinError> {
     match running {
         None => std::future::pending().await,
-        Some(running) => match (&mut running.task).await {
-            Ok(head) => Some(head),
-            Err(error) => {
-                tracing::error!(code = %Code::Internal, "a run has died: {error}");
-                None
-            }
-        },
+        Some(running) => (&mut running.task).await,
     }
 }
+
+#[cfg(test)]
+mod tests;

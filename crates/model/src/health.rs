@@ -8,7 +8,7 @@ use crate::code::Code;
 use crate::id::BackupId;
 use crate::manifest_head::Outcome;
 use crate::profile::Profile;
-use crate::quantity::{show_bytes, show_duration};
+use crate::quantity::{show_bytes, show_duration, show_time};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -65,6 +65,9 @@ pub struct ProfileHealth {
     /// When the next run starts.
     #[serde(with = "time::serde::rfc3339::option")]
     pub next_run: Option<OffsetDateTime>,
+    /// The last slot that passed without a run, if there was no run since.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub last_skipped: Option<OffsetDateTime>,
     /// How many backups there are, failed runs not counted.
     pub backups: u64,
 }
@@ -108,6 +111,17 @@ pub struct Live {
     pub running: bool,
     /// When the next run starts.
     pub next_run: Option<OffsetDateTime>,
+    /// The last slot that passed without a run.
+    pub skipped: Option<SkippedSlot>,
+}
+
+/// A slot that passed without a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SkippedSlot {
+    /// When it was.
+    pub at: OffsetDateTime,
+    /// Why it passed.
+    pub reason: &'static str,
 }
 
 /// How `profile` is doing at `now`. Where there was never a good backup, its age counts from
@@ -156,6 +170,10 @@ pub fn of_profile(
             _ => {}
         }
     }
+    let skipped = live.skipped.filter(|slot| last.is_none_or(|last| last.started < slot.at));
+    if let Some(SkippedSlot { at, reason }) = skipped {
+        worse(Level::Degraded, format!("the run of {} was skipped: {reason}", show_time(at)));
+    }
     ProfileHealth {
         profile: profile.name.clone(),
         status,
@@ -170,6 +188,7 @@ pub fn of_profile(
         max_age_seconds: max_age.whole_seconds(),
         overdue,
         next_run: live.next_run,
+        last_skipped: skipped.map(|slot| slot.at),
         backups: catalog.of_profile(&profile.name).filter(|head| head.outcome != Outcome::Failed).count()
             as u64,
     }
@@ -308,6 +327,21 @@ mod tests {
             suspicion.accepted_at = Some(NOW);
         }
         assert_eq!(health(vec![good, suspect]).status, Level::Ok);
+    }
+
+    #[test]
+    fn a_skipped_slot_degrades_until_there_is_a_run_again() {
+        let slot = SkippedSlot { at: NOW - Duration::hours(2), reason: "another run was busy" };
+        let live = Live { skipped: Some(slot), ..Live::default() };
+        let after = |run: OffsetDateTime| {
+            let catalog = Catalog::new(vec![head("a", Some("daily"), run).into()], vec![]);
+            of_profile(&daily(), &catalog, NOW, live, NOW)
+        };
+        let skipped = after(NOW - Duration::hours(3));
+        assert_eq!((skipped.status, skipped.last_skipped), (Level::Degraded, Some(slot.at)));
+        assert_eq!(skipped.reasons, ["the run of 2026-01-10T10:00:00Z was skipped: another run was busy"]);
+        let run = after(NOW - Duration::HOUR);
+        assert_eq!((run.status, run.last_skipped), (Level::Ok, None));
     }
 
     #[test]

@@ -52,7 +52,7 @@ fn daily() -> Profile {
 /// Every name that a daemon exports to which everything has happened once.
 fn exported() -> BTreeSet<String> {
     let catalog = Catalog::new(vec![head().into()], vec![]);
-    let live = Live { running: false, next_run: Some(NOW + Duration::HOUR) };
+    let live = Live { next_run: Some(NOW + Duration::HOUR), ..Live::default() };
     let profile = of_profile(&daily(), &catalog, NOW, live, NOW);
     let repository =
         RepositoryHealth { error: None, free_bytes: 3, total_bytes: 4, needed_bytes: 2, unreadable: vec![] };
