@@ -13,8 +13,8 @@ use crate::error::call;
 
 pub(crate) const PROJECT_LABEL: &str = "com.docker.compose.project";
 pub(crate) const WORKING_DIR_LABEL: &str = "com.docker.compose.project.working_dir";
-const SERVICE_LABEL: &str = "com.docker.compose.service";
-const ONEOFF_LABEL: &str = "com.docker.compose.oneoff";
+pub(crate) const SERVICE_LABEL: &str = "com.docker.compose.service";
+pub(crate) const ONEOFF_LABEL: &str = "com.docker.compose.oneoff";
 /// The Supabase CLI's local stack has this label, and no service label.
 const CLI_LABEL: &str = "com.supabase.cli.project";
 

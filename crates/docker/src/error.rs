@@ -16,11 +16,20 @@ pub(crate) async fn call<T>(
     what: &str,
     future: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, StackError> {
-    match tokio::time::timeout(CALL, future).await {
+    call_within(CALL, what, future).await
+}
+
+/// The same for a call that takes its time.
+pub(crate) async fn call_within<T>(
+    limit: Duration,
+    what: &str,
+    future: impl Future<Output = Result<T, Error>>,
+) -> Result<T, StackError> {
+    match tokio::time::timeout(limit, future).await {
         Ok(answer) => answer.map_err(|error| explain(what, &error)),
         Err(_) => Err(StackError::new(
             Code::DockerUnreachable,
-            format!("{what}: the engine did not answer within {} seconds", CALL.as_secs()),
+            format!("{what}: the engine did not answer within {} seconds", limit.as_secs()),
         )),
     }
 }

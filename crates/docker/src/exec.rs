@@ -126,18 +126,11 @@ pub(crate) async fn run(
 ) -> Result<ExecStream, StackError> {
     let nonce = nonce()?;
     let started = start(docker, container, &command, SCRIPT, &[&nonce]).await?;
-    Ok(ExecStream {
-        docker: docker.clone(),
-        command,
-        started,
-        trailer: Trailer::new(&nonce),
-        stderr: Tail::default(),
-        ready: VecDeque::new(),
-        exit_code: None,
-    })
+    Ok(ExecStream::new(docker, command, started, &nonce))
 }
 
-fn nonce() -> Result<String, StackError> {
+/// A random word that no output holds.
+pub(crate) fn nonce() -> Result<String, StackError> {
     let mut random = [0; 16];
     getrandom::fill(&mut random)
         .map_err(|error| StackError::new(Code::Internal, format!("no random numbers: {error}")))?;
@@ -158,6 +151,36 @@ pub(crate) struct ExecStream {
 }
 
 impl ExecStream {
+    /// The output of what was started, which ends with a trailer that has this nonce.
+    pub(crate) fn new(docker: &Docker, command: Command, started: Started, nonce: &str) -> ExecStream {
+        ExecStream {
+            docker: docker.clone(),
+            command,
+            started,
+            trailer: Trailer::new(nonce),
+            stderr: Tail::default(),
+            ready: VecDeque::new(),
+            exit_code: None,
+        }
+    }
+
+    /// Lends the program's standard input to somebody who writes to it while the output is read.
+    pub(crate) fn lend_input(&mut self) -> Input {
+        std::mem::replace(&mut self.started.input, Box::pin(tokio::io::sink()))
+    }
+
+    /// Takes it back: it is closed when the verdict is asked for.
+    pub(crate) fn return_input(&mut self, input: Input) {
+        self.started.input = input;
+    }
+
+    /// An error if the program does not run any more although its trailer has not come.
+    pub(crate) async fn must_run(&mut self) -> Result<(), StackError> {
+        let found =
+            call("asking whether the exec still runs", self.docker.inspect_exec(&self.started.id)).await?;
+        if found.running == Some(false) { Err(self.ended_early()) } else { Ok(()) }
+    }
+
     /// Reads everything, up to `limit` bytes, and the verdict: for answers that are small.
     pub(crate) async fn collect(mut self, limit: usize) -> Result<Vec<u8>, StackError> {
         let mut out = Vec::new();

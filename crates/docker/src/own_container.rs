@@ -14,11 +14,15 @@ const MOUNTS: &str = "/proc/self/mountinfo";
 /// The compose project that supakeep itself belongs to, if it runs in a container that has one. An
 /// error is one of asking: the engine may know better later.
 pub async fn own_project(docker: &Docker) -> Result<Option<String>, StackError> {
-    let mounts = std::fs::read_to_string(MOUNTS).unwrap_or_default();
-    match container_id(&mounts) {
+    match own_id() {
         Some(id) => project_of(docker, &id).await,
         None => Ok(None),
     }
+}
+
+/// The id of the container that supakeep itself runs in, if it does.
+pub(crate) fn own_id() -> Option<String> {
+    container_id(&std::fs::read_to_string(MOUNTS).unwrap_or_default())
 }
 
 async fn project_of(docker: &Docker, id: &str) -> Result<Option<String>, StackError> {

@@ -99,11 +99,18 @@ impl DockerStack {
 #[async_trait]
 impl Stack for DockerStack {
     async fn connect(&self, run: &str) -> Result<Box<dyn Server>, StackError> {
+        Ok(Box::new(self.wait_for_server(run).await?))
+    }
+}
+
+impl DockerStack {
+    /// Looks until the server answers, or cannot be expected to.
+    pub(crate) async fn wait_for_server(&self, run: &str) -> Result<DockerServer, StackError> {
         let deadline = Instant::now() + self.spec.wait;
         let mut pause = FIRST_PAUSE;
         loop {
             let error = match self.try_connect(run).await {
-                Ok(server) => return Ok(Box::new(server)),
+                Ok(server) => return Ok(server),
                 Err(error) => error,
             };
             if !passes_by_itself(error.code) || Instant::now() + pause > deadline {

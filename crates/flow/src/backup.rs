@@ -93,6 +93,7 @@ pub async fn backup(
     cancel: &CancellationToken,
 ) -> Result<ManifestHead, Failure> {
     let catalog = ports.repository.catalog()?;
+    check_no_restore(spec, &*ports.repository)?;
     let started = spec.zone.local(ports.clock.now());
     let id = backup_id(&spec.prefix, started, |id| catalog.contains(id))
         .map_err(|message| Failure::new(Code::NameInvalid, message))?;
@@ -269,6 +270,17 @@ fn failed(mut manifest: Manifest, failure: &Failure) -> Manifest {
     manifest.head.outcome = Outcome::Failed;
     manifest.head.error = Some(failure.record());
     manifest
+}
+
+/// What a restore has left half done is nothing to be backed up, and least of all a reason to prune.
+fn check_no_restore(spec: &BackupSpec, repository: &dyn Repository) -> Result<(), Failure> {
+    match repository.journal()? {
+        Some(journal) if spec.trigger != Trigger::PreRestore => Err(Failure::new(
+            Code::RestoreUnfinished,
+            format!("the restore of {} has not ended", journal.backup),
+        )),
+        _ => Ok(()),
+    }
 }
 
 async fn end_sessions(server: Option<&dyn Server>) {

@@ -18,6 +18,19 @@ pub fn kill_point(name: &str) {
 #[cfg(not(feature = "kill-points"))]
 pub fn kill_point(_name: &str) {}
 
+/// Every point of a restore, in the order in which it passes them.
+pub const RESTORE_POINTS: [&str; 9] = [
+    "restore-saved",
+    "restore-stopped",
+    "restore-globals",
+    "restore-root-key",
+    "restore-dropped",
+    "restore-created",
+    "restore-database",
+    "restore-compared",
+    "restore-started",
+];
+
 /// Every point, in the order in which a backup passes them.
 pub const POINTS: [&str; 9] = [
     "backup-started",

@@ -12,5 +12,6 @@ pub mod ports;
 pub mod prune;
 pub mod read_back;
 pub mod recipe;
+pub mod restore;
 pub mod stage;
 pub mod verify;

@@ -1,9 +1,10 @@
-//! What a run needs from outside: a stack to dump, a repository to write to, a clock, and somebody who
+//! What a run needs from outside: a stack to dump, a site to restore into, a repository to write to, a clock, and somebody who
 //! listens.
 
 mod clock;
 mod observer;
 mod repository;
+mod site;
 mod stack;
 
 pub use clock::Clock;
@@ -11,6 +12,7 @@ pub use observer::{Observer, Silent};
 pub use repository::{
     FailedFiles, Repository, RunLock, Space, StagedFile, StagedFiles, Staging, StoreError, Stored,
 };
+pub use site::{ArchiveRestore, Elevation, Input, OnError, OnProgress, Placed, Service, Site, Sites};
 pub use stack::{
     DatabaseFacts, DumpKind, DumpRequest, Server, ServerFacts, Snapshot, SourceStream, Stack, StackError,
 };

@@ -58,6 +58,12 @@ impl Recipe {
         )
     }
 
+    /// What is saved before a restore replaces it.
+    pub fn before_restore(&self) -> BackupSpec {
+        let prefix = "pre-restore".to_owned();
+        self.spec(Kind::PreRestore, Trigger::PreRestore, prefix, self.dump.clone(), self.deadline)
+    }
+
     fn of_profile(
         &self,
         profile: &Profile,

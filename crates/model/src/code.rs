@@ -141,6 +141,18 @@ codes! {
         "the stored files are not what was written; look at the disk, and take a new backup now";
     Suspect "suspect" Failed false
         "compare with the last good backup; if the change is right: `supakeep verify ID --accept`";
+    TargetUnfit "target-unfit" Failed false
+        "nothing was touched; the message names what the stack lacks. `supakeep info ID` shows what the backup was made of";
+    RestoreFailed "restore-failed" Failed false
+        "the message says what state the stack is in, and the command that goes back";
+    RestoreUnfinished "restore-unfinished" Failed false
+        "a restore was interrupted: `supakeep restore --resume` finishes it; until then nothing is backed up";
+    RestoreDiffers "restore-differs" Difference false
+        "the restore went through, and what is there now is not what the backup recorded; the message names the tables";
+    ServiceUnhealthy "service-unhealthy" Failed true
+        "look at its log: `docker compose logs SERVICE`";
+    DrillFailed "drill-failed" Difference false
+        "the backup does not restore to what it recorded; `supakeep info ID` shows what differs. Take a new backup now";
     DeadlineExceeded "deadline-exceeded" Failed true
         "the run took longer than its deadline; raise the profile's `deadline`, or find out what is slow";
     Cancelled "cancelled" Cancelled false

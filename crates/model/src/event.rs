@@ -26,6 +26,22 @@ pub enum Phase {
     Commit,
     /// Removing what the policies no longer keep.
     Prune,
+    /// Stopping the services that write.
+    StopServices,
+    /// Restoring roles.
+    RestoreGlobals,
+    /// Putting the vault's root key in place.
+    RestoreRootKey,
+    /// Dropping, making and filling a database.
+    RestoreDatabase,
+    /// Collecting statistics for the planner.
+    Analyze,
+    /// Comparing what is there with what the backup recorded.
+    Compare,
+    /// Restarting the database.
+    Restart,
+    /// Starting the services that were stopped.
+    StartServices,
 }
 
 impl Phase {
@@ -39,6 +55,14 @@ impl Phase {
             Phase::Verify => "verifying",
             Phase::Commit => "committing",
             Phase::Prune => "pruning",
+            Phase::StopServices => "stopping",
+            Phase::RestoreGlobals => "restoring roles",
+            Phase::RestoreRootKey => "placing the vault's root key",
+            Phase::RestoreDatabase => "restoring",
+            Phase::Analyze => "analyzing",
+            Phase::Compare => "comparing",
+            Phase::Restart => "restarting",
+            Phase::StartServices => "starting",
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod fingerprint;
 pub mod gate;
 pub mod health;
 pub mod id;
+pub mod journal;
 pub mod keep;
 pub mod manifest;
 pub mod manifest_head;

@@ -5,7 +5,7 @@
 //! <path>/<stack>/latest -> <id>         and latest-<profile>
 //! <path>/<stack>/.incoming/<id>/        being made, or being removed
 //! <path>/<stack>/.failed/<id>/          the record of a failed run
-//! <path>/<stack>/.lock  .supakeep.json
+//! <path>/<stack>/.lock  .supakeep.json  .restore.json
 //! ```
 
 use std::fs;
@@ -17,6 +17,7 @@ use supakeep_flow::ports::{Clock, Repository, RunLock, Space, Staging, StoreErro
 use supakeep_model::catalog::Catalog;
 use supakeep_model::code::Code;
 use supakeep_model::id::BackupId;
+use supakeep_model::journal::Journal;
 use supakeep_model::manifest::{self, Manifest};
 use supakeep_model::naming::stack_folder;
 use time::OffsetDateTime;
@@ -27,6 +28,9 @@ use crate::lock;
 use crate::marker::Marker;
 use crate::path::{below, failed, refused};
 use crate::staging::{self, LocalStaging};
+
+/// The record of a restore that has begun and not ended.
+const JOURNAL: &str = ".restore.json";
 
 /// The backups of one stack below a folder.
 pub struct LocalRepository {
@@ -177,6 +181,33 @@ impl Repository for LocalRepository {
         rename_new(&place, &going)?;
         place.parent().map_or(Ok(()), sync)?;
         fs::remove_dir_all(&going).map_err(failed("remove", &going))
+    }
+
+    fn journal(&self) -> Result<Option<Journal>, StoreError> {
+        let path = self.folder.join(JOURNAL);
+        match fs::read(&path) {
+            Ok(json) => serde_json::from_slice(&json).map(Some).map_err(|error| {
+                let message = format!("{} cannot be read: {error}", path.display());
+                StoreError::new(Code::ManifestDamaged, message)
+            }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed("read", &path)(error)),
+        }
+    }
+
+    fn set_journal(&self, journal: Option<&Journal>) -> Result<(), StoreError> {
+        let path = self.folder.join(JOURNAL);
+        let Some(journal) = journal else {
+            return match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(failed("remove", &path)(error))
+                }
+                _ => sync(&self.folder),
+            };
+        };
+        let json = serde_json::to_vec_pretty(journal)
+            .map_err(|error| StoreError::new(Code::Internal, error.to_string()))?;
+        replace_file(&path, &json)
     }
 
     fn link(&self, name: &str, target: Option<&BackupId>) -> Result<(), StoreError> {

@@ -13,6 +13,7 @@ use supakeep_model::OffsetDateTime;
 use supakeep_model::catalog::Catalog;
 use supakeep_model::code::Code;
 use supakeep_model::id::BackupId;
+use supakeep_model::journal::Journal;
 use supakeep_model::manifest::Manifest;
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -209,6 +210,14 @@ impl Repository for FaultyRepository {
     fn remove(&self, id: &BackupId) -> Result<(), StoreError> {
         self.check(Operation::Remove)?;
         self.inner.remove(id)
+    }
+
+    fn journal(&self) -> Result<Option<Journal>, StoreError> {
+        self.inner.journal()
+    }
+
+    fn set_journal(&self, journal: Option<&Journal>) -> Result<(), StoreError> {
+        self.inner.set_journal(journal)
     }
 
     fn link(&self, name: &str, target: Option<&BackupId>) -> Result<(), StoreError> {

@@ -13,6 +13,7 @@ use supakeep_model::OffsetDateTime;
 use supakeep_model::catalog::{Catalog, Unreadable};
 use supakeep_model::code::Code;
 use supakeep_model::id::BackupId;
+use supakeep_model::journal::Journal;
 use supakeep_model::manifest::{Manifest, ManifestError};
 use supakeep_model::manifest_head::ManifestHead;
 
@@ -33,6 +34,7 @@ struct State {
     failed: BTreeMap<BackupId, Backup>,
     incoming: BTreeMap<BackupId, Files>,
     links: BTreeMap<String, BackupId>,
+    journal: Option<Journal>,
     space: Space,
     /// Bytes that may still be written before the disk is full.
     room_bytes: usize,
@@ -59,6 +61,7 @@ impl Default for MemoryRepository {
     fn default() -> Self {
         let space = Space { free_bytes: 1 << 40, total_bytes: 1 << 41 };
         let state = State {
+            journal: None,
             backups: BTreeMap::new(),
             failed: BTreeMap::new(),
             incoming: BTreeMap::new(),
@@ -213,6 +216,15 @@ impl Repository for MemoryRepository {
         if state.backups.remove(id).is_none() {
             state.failed.remove(id);
         }
+        Ok(())
+    }
+
+    fn journal(&self) -> Result<Option<Journal>, StoreError> {
+        Ok(self.state().journal.clone())
+    }
+
+    fn set_journal(&self, journal: Option<&Journal>) -> Result<(), StoreError> {
+        self.state().journal = journal.cloned();
         Ok(())
     }
 

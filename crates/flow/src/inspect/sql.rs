@@ -12,5 +12,6 @@ mod split;
 pub(super) use copy_rows::CopyRows;
 pub use create::CreateStatements;
 pub use dump::PlainDump;
+pub(crate) use head::name_after;
 pub(super) use head::sequence;
-pub(super) use split::statements;
+pub(crate) use split::statements;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use supakeep_model::catalog::Catalog;
 use supakeep_model::code::Code;
 use supakeep_model::id::BackupId;
+use supakeep_model::journal::Journal;
 use supakeep_model::manifest::Manifest;
 use time::OffsetDateTime;
 use tokio::io::AsyncRead;
@@ -86,6 +87,12 @@ pub trait Repository: Send + Sync {
 
     /// Removes a backup: it is gone with one rename, and its files after that.
     fn remove(&self, id: &BackupId) -> Result<(), StoreError>;
+
+    /// The restore that has begun and not ended, if there is one.
+    fn journal(&self) -> Result<Option<Journal>, StoreError>;
+
+    /// Writes down how far a restore is, or that there is none. On the disk when it returns.
+    fn set_journal(&self, journal: Option<&Journal>) -> Result<(), StoreError>;
 
     /// Points the link `name` at a backup, or removes it. A name taken by something else is left alone.
     fn link(&self, name: &str, target: Option<&BackupId>) -> Result<(), StoreError>;

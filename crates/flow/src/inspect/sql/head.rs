@@ -89,6 +89,11 @@ pub(super) fn identifier(text: &str) -> Option<(String, &str)> {
     until_quote(quoted, '"')
 }
 
+/// The name, quoted or not, that follows `begin` in a statement which begins so.
+pub(crate) fn name_after(statement: &str, begin: &str) -> Option<String> {
+    identifier(statement.strip_prefix(begin)?).map(|(name, _)| name)
+}
+
 /// What is before the closing quote, doubled quotes undone, and what is after it.
 fn until_quote(text: &str, quote: char) -> Option<(String, &str)> {
     let mut out = String::new();

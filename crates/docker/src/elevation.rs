@@ -1,0 +1,88 @@
+//! A role that is a superuser for a while.
+//!
+//! A Supabase dump gives event triggers to `postgres`, which PostgreSQL allows only to superusers, and
+//! `postgres` must not stay one. So whoever takes the right back runs beside the server: a shell that waits
+//! for its standard input to end. It ends when we close it, and also when supakeep is killed.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bollard::container::LogOutput;
+use futures_util::StreamExt as _;
+use supakeep_flow::ports::{Elevation, StackError};
+use supakeep_model::code::Code;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::exec::{Started, start};
+use crate::psql::Client;
+use crate::tail::Tail;
+
+/// Runs `$3 …` with the statement `$1` at once, and with `$2` when standard input ends. A server that
+/// restarts meanwhile is waited for.
+const SCRIPT: &str = r#"up=$1
+down=$2
+shift 2
+"$@" -c "$up" </dev/null || exit 1
+echo up
+read -r _
+tries=0
+until "$@" -c "$down" </dev/null; do
+tries=$((tries + 1))
+[ "$tries" -lt 60 ] || exit 1
+sleep 1
+done
+echo down"#;
+
+/// How long each side may take.
+const PATIENCE: Duration = Duration::from_secs(75);
+
+/// A superuser, until this is dropped.
+pub(crate) struct DockerElevation {
+    role: String,
+    started: Started,
+    stderr: Tail,
+}
+
+impl DockerElevation {
+    pub(crate) async fn begin(client: &Client, role: &str) -> Result<DockerElevation, StackError> {
+        let quoted = format!("\"{}\"", role.replace('"', "\"\""));
+        let (up, down) =
+            (format!("ALTER ROLE {quoted} SUPERUSER"), format!("ALTER ROLE {quoted} NOSUPERUSER"));
+        let command = client.psql("template1", &[]);
+        let started = start(&client.docker, &client.container, &command, SCRIPT, &[&up, &down]).await?;
+        let mut elevation = DockerElevation { role: role.to_owned(), started, stderr: Tail::default() };
+        elevation.wait_for("up").await?;
+        Ok(elevation)
+    }
+
+    async fn wait_for(&mut self, word: &str) -> Result<(), StackError> {
+        let mut said = String::new();
+        let listening = async {
+            while let Some(Ok(frame)) = self.started.output.next().await {
+                match frame {
+                    LogOutput::StdErr { message } => self.stderr.push(&message),
+                    other => said.push_str(&String::from_utf8_lossy(other.as_ref())),
+                }
+                if said.lines().any(|line| line == word) {
+                    return true;
+                }
+            }
+            false
+        };
+        if tokio::time::timeout(PATIENCE, listening).await == Ok(true) {
+            return Ok(());
+        }
+        let (role, words) = (&self.role, self.stderr.text());
+        let message = format!("the role {role} cannot be made a superuser and back: {}", words.trim());
+        Err(StackError::new(Code::RestoreFailed, message))
+    }
+}
+
+#[async_trait]
+impl Elevation for DockerElevation {
+    async fn end(mut self: Box<Self>) -> Result<(), StackError> {
+        // Closing fails when the other side is gone already; what it says will tell.
+        let _ = self.started.input.shutdown().await;
+        self.wait_for("down").await
+    }
+}

@@ -1,0 +1,123 @@
+//! Feeding a program in the database's container, and being certain how it ended.
+//!
+//! The program is told how many bytes there are and gets exactly those (`head -c`), so the end of its
+//! input does not depend on half-closing the connection, which not every proxy passes on. What it wrote
+//! ends with a trailer as a dump does (see [`crate::trailer`]); the script then waits, and its input is
+//! closed when the trailer has been read.
+
+use std::future::Future;
+use std::time::Duration;
+
+use supakeep_flow::ports::{Input as Fed, OnProgress, SourceStream as _, StackError};
+use supakeep_model::code::Code;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::exec::{Command, ExecStream, Input, nonce, start};
+use crate::psql::Client;
+
+/// Runs `$3 …` on the next `$2` bytes of standard input and writes the trailer with nonce `$1`.
+const SCRIPT: &str = r#"nonce=$1
+bytes=$2
+shift 2
+head -c "$bytes" | {
+"$@"
+code=$?
+printf '\n%s %03d\n' "$nonce" "$code"
+exit "$code"
+}
+code=$?
+read -r _
+exit "$code""#;
+
+/// Bytes handed over at a time.
+const CHUNK: usize = 256 * 1024;
+/// What a program that is fed may print; it is told to be quiet.
+const MAX_OUTPUT: usize = 16 << 20;
+/// How often a program that takes nothing and says nothing is asked about: building an index takes hours.
+const WATCH: Duration = Duration::from_secs(30);
+/// How long a program that takes no more input may take to say why.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// A pause in its output means nothing.
+const NO_STALL: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// What a program made of its input.
+pub(crate) struct Outcome {
+    /// What it wrote to standard output.
+    pub(crate) stdout: Vec<u8>,
+    /// What it wrote to standard error, the last 64 KiB of it.
+    pub(crate) stderr: String,
+}
+
+/// Runs `command` on `fed`, until the program ends or something fails, whatever comes first.
+pub(crate) async fn feed(
+    client: &Client,
+    mut command: Command,
+    fed: Fed,
+    progress: OnProgress<'_>,
+) -> Result<Outcome, StackError> {
+    command.stall = NO_STALL;
+    let nonce = nonce()?;
+    let bytes = fed.bytes.to_string();
+    let started = start(&client.docker, &client.container, &command, SCRIPT, &[&nonce, &bytes]).await?;
+    let mut stream = ExecStream::new(&client.docker, command, started, &nonce);
+    let mut input = stream.lend_input();
+    let mut stdout = Vec::new();
+    {
+        let reading = read(&mut stream, &mut stdout);
+        tokio::pin!(reading);
+        tokio::select! {
+            // A program that has failed takes no more; its own words tell more than that.
+            read = &mut reading => read?,
+            written = write(&mut input, fed, progress) => match written {
+                Ok(()) => reading.await?,
+                Err(error) => return Err(last_words(reading).await.unwrap_or(error)),
+            },
+        }
+    }
+    stream.return_input(input);
+    let stderr = Box::new(stream).finish().await?;
+    Ok(Outcome { stdout, stderr })
+}
+
+/// What the program says within a short while, where it is the cause.
+async fn last_words(reading: impl Future<Output = Result<(), StackError>>) -> Option<StackError> {
+    tokio::time::timeout(LAST_WORDS, reading).await.ok()?.err()
+}
+
+async fn write(input: &mut Input, mut fed: Fed, progress: OnProgress<'_>) -> Result<(), StackError> {
+    let lost = |error: std::io::Error| {
+        StackError::new(Code::StreamTruncated, format!("feeding the program: {error}"))
+    };
+    let mut chunk = vec![0; CHUNK];
+    let mut done = 0;
+    while done < fed.bytes {
+        let length = fed.stored.read(&mut chunk).await.map_err(|error| {
+            StackError::new(Code::RepositoryIo, format!("reading what is to be restored: {error}"))
+        })?;
+        let wanted = usize::try_from(fed.bytes - done).map_or(length, |left| left.min(length));
+        if wanted == 0 {
+            let message = format!("the file holds {done} bytes, {} were recorded", fed.bytes);
+            return Err(StackError::new(Code::VerifyFailed, message));
+        }
+        input.write_all(&chunk[..wanted]).await.map_err(lost)?;
+        done += wanted as u64;
+        progress(done);
+    }
+    input.flush().await.map_err(lost)
+}
+
+/// Reads until the trailer.
+async fn read(stream: &mut ExecStream, stdout: &mut Vec<u8>) -> Result<(), StackError> {
+    loop {
+        match tokio::time::timeout(WATCH, stream.next()).await {
+            Ok(next) => match next? {
+                Some(bytes) if stdout.len() + bytes.len() <= MAX_OUTPUT => stdout.extend_from_slice(&bytes),
+                Some(_) => {
+                    return Err(StackError::new(Code::StreamCorrupt, "the program says more than it should"));
+                }
+                None => return Ok(()),
+            },
+            Err(_) => stream.must_run().await?,
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! A stack in Docker as a place to restore into.
+
+use async_trait::async_trait;
+use supakeep_flow::ports::{
+    ArchiveRestore, Elevation, Input, OnError, OnProgress, Placed, Server, Service, Site, StackError,
+};
+use supakeep_model::code::Code;
+use supakeep_model::secret::Secret;
+use tokio::io::AsyncReadExt as _;
+
+use crate::arguments::conninfo;
+use crate::elevation::DockerElevation;
+use crate::exec::{Command, run};
+use crate::feed::feed;
+use crate::own_container::own_id;
+use crate::psql::Client;
+use crate::server::DockerServer;
+use crate::services;
+use crate::stack::{DockerStack, RootKey};
+
+/// What a restore sets for its sessions: limits are for people's queries; nothing of it has to survive a
+/// crash before its end, since a restore that did not end is done again.
+const OPTIONS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
+-c synchronous_commit=off -c maintenance_work_mem=256MB -c lc_messages=C";
+/// Where files are placed in the database's container.
+const PLACE: &str = "/tmp/supakeep-restore";
+/// The most that a statement of ours may answer.
+const MAX_ANSWER: usize = 16 << 20;
+
+/// Writes the files that standard input holds, each after a line with its length and name.
+const UNPACK: &str = r#"set -e
+umask 077
+rm -rf "$1"
+mkdir -p "$1"
+cd "$1"
+while read -r size name; do
+case $name in */*) mkdir -p "${name%/*}" ;; esac
+head -c "$size" >"$name"
+done"#;
+
+/// Puts the key that standard input holds at `$1`, with the owner of the folder's other files: the server's
+/// user, whose number differs between images.
+const WRITE_KEY: &str = r#"set -e
+umask 077
+cat >"$1.new"
+if [ "$(id -u)" = 0 ]; then chown "$(stat -c %u:%g "$2")" "$1.new"; fi
+chmod 600 "$1.new"
+mv -f "$1.new" "$1""#;
+
+/// A live stack.
+pub(crate) struct DockerSite {
+    stack: DockerStack,
+    server: DockerServer,
+}
+
+impl DockerSite {
+    /// The stack's site, as soon as its server answers. `run` names the run on the server.
+    pub(crate) async fn open(stack: DockerStack, run: &str) -> Result<DockerSite, StackError> {
+        let server = stack.wait_for_server(run).await?;
+        Ok(DockerSite { stack, server })
+    }
+
+    fn client(&self) -> &Client {
+        &self.server.client
+    }
+
+    /// A program of PostgreSQL's with the options of a restore.
+    fn tool(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = self.client().command(program, arguments.iter().map(|text| (*text).to_owned()));
+        command.environment.retain(|variable| !variable.starts_with("PGOPTIONS="));
+        command.environment.push(format!("PGOPTIONS={OPTIONS}"));
+        command
+    }
+
+    fn shell(&self, script: &str, parameters: &[&str]) -> Command {
+        let fixed = ["sh", "-c", script, "supakeep"];
+        let mut command = self.client().psql("template1", &[]);
+        command.arguments = fixed.iter().chain(parameters).map(|text| (*text).to_owned()).collect();
+        command.password = None;
+        command
+    }
+
+    async fn answer(&self, command: Command) -> Result<String, StackError> {
+        let stream = run(&self.client().docker, &self.client().container, command).await?;
+        Ok(String::from_utf8_lossy(&stream.collect(MAX_ANSWER).await?).into_owned())
+    }
+}
+
+/// PostgreSQL's words are those of a restore here, not of a dump.
+fn of_restore(error: StackError) -> StackError {
+    let code = if error.code == Code::DumpFailed { Code::RestoreFailed } else { error.code };
+    StackError::new(code, error.message)
+}
+
+#[async_trait]
+impl Site for DockerSite {
+    fn server(&self) -> &dyn Server {
+        &self.server
+    }
+
+    async fn services(&self) -> Result<Vec<Service>, StackError> {
+        let docker = &self.client().docker;
+        let mut spared = vec![self.client().container.clone()];
+        spared.extend(own_id());
+        services::services(docker, &self.server.facts.record.project, &spared).await
+    }
+
+    async fn stop(&self, service: &Service) -> Result<(), StackError> {
+        services::stop(&self.client().docker, service).await
+    }
+
+    async fn start(&self, service: &Service) -> Result<(), StackError> {
+        services::start(&self.client().docker, service).await
+    }
+
+    async fn restart_server(&self) -> Result<(), StackError> {
+        let name = &self.server.facts.record.container;
+        services::restart(&self.client().docker, &self.client().container, name).await?;
+        self.stack.wait_for_server("restarted").await.map(|_| ())
+    }
+
+    async fn put_root_key(&self, key: &Secret<Vec<u8>>) -> Result<(), StackError> {
+        let RootKey::At(path) = &self.client().spec.root_key else {
+            return Err(StackError::new(
+                Code::RootKeyUnreadable,
+                "stack.root_key is none: there is no place for the key",
+            ));
+        };
+        // The server's own user owns its data.
+        let data = self.sql("template1", "SELECT current_setting('data_directory')").await?;
+        let bytes = key.expose().clone();
+        let length = bytes.len() as u64;
+        let input = Input { stored: Box::new(std::io::Cursor::new(bytes)), bytes: length };
+        let command = self.shell(WRITE_KEY, &[path, data.trim()]);
+        let placed = feed(self.client(), command, input, &|_| {}).await;
+        placed.map(|_| ()).map_err(|error| {
+            StackError::new(
+                Code::RestoreFailed,
+                format!("placing the vault's root key at {path}: {}", error.message),
+            )
+        })
+    }
+
+    async fn free_bytes(&self) -> Result<u64, StackError> {
+        let data = self.sql("template1", "SELECT current_setting('data_directory')").await?;
+        let script = r#"df -P -k "$1" | tail -n 1"#;
+        let answer = self.answer(self.shell(script, &[data.trim()])).await?;
+        let kibibytes = answer.split_whitespace().nth(3).and_then(|word| word.parse::<u64>().ok());
+        kibibytes.map(|kibibytes| kibibytes * 1024).ok_or_else(|| {
+            StackError::new(Code::DockerRefused, format!("df in the database's container says {answer:?}"))
+        })
+    }
+
+    async fn sql(&self, database: &str, statements: &str) -> Result<String, StackError> {
+        let input = Input {
+            stored: Box::new(std::io::Cursor::new(statements.as_bytes().to_vec())),
+            bytes: statements.len() as u64,
+        };
+        let arguments =
+            ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &conninfo(database), "-f", "-"];
+        let outcome =
+            feed(self.client(), self.tool("psql", &arguments), input, &|_| {}).await.map_err(of_restore)?;
+        Ok(String::from_utf8_lossy(&outcome.stdout).into_owned())
+    }
+
+    async fn psql(
+        &self,
+        database: &str,
+        input: Input,
+        on_error: OnError,
+        progress: OnProgress<'_>,
+    ) -> Result<String, StackError> {
+        let stop = match on_error {
+            OnError::Stop => "ON_ERROR_STOP=1",
+            OnError::GoOn => "ON_ERROR_STOP=0",
+        };
+        let arguments =
+            ["-X", "-q", "-A", "-t", "-v", stop, "-o", "/dev/null", "-d", &conninfo(database), "-f", "-"];
+        let outcome = feed(self.client(), self.tool("psql", &arguments), input, progress).await;
+        outcome.map(|outcome| outcome.stderr).map_err(of_restore)
+    }
+
+    async fn place(&self, files: Vec<Placed>, progress: OnProgress<'_>) -> Result<(), StackError> {
+        let mut packed: supakeep_flow::ports::Stored = Box::new(tokio::io::empty());
+        let mut bytes = 0;
+        for Placed { name, input } in files {
+            let head = format!("{} {name}\n", input.bytes);
+            bytes += head.len() as u64 + input.bytes;
+            let head = std::io::Cursor::new(head.into_bytes());
+            packed = Box::new(packed.chain(head).chain(input.stored.take(input.bytes)));
+        }
+        let command = self.shell(UNPACK, &[PLACE]);
+        let placed = feed(self.client(), command, Input { stored: packed, bytes }, progress).await;
+        placed.map(|_| ()).map_err(of_restore)
+    }
+
+    async fn pg_restore(&self, database: &str, restore: &ArchiveRestore) -> Result<String, StackError> {
+        let jobs = restore.jobs.max(1).to_string();
+        let (target, archive) = (conninfo(database), format!("{PLACE}/{}", restore.archive));
+        let mut arguments = vec!["--exit-on-error", "-d", &target];
+        if restore.single_transaction {
+            arguments.push("--single-transaction");
+        } else {
+            arguments.extend(["-j", &jobs]);
+        }
+        if !restore.entries.is_empty() {
+            arguments.extend(["-L", "/dev/stdin"]);
+        }
+        arguments.push(&archive);
+        let list: String = restore.entries.iter().map(|entry| format!("{entry};\n")).collect();
+        let bytes = list.len() as u64;
+        let input = Input { stored: Box::new(std::io::Cursor::new(list.into_bytes())), bytes };
+        let outcome = feed(self.client(), self.tool("pg_restore", &arguments), input, &|_| {}).await;
+        outcome.map(|outcome| outcome.stderr).map_err(of_restore)
+    }
+
+    async fn clear(&self) -> Result<(), StackError> {
+        self.answer(self.shell(r#"rm -rf "$1""#, &[PLACE])).await.map(|_| ())
+    }
+
+    async fn elevate(&self, role: &str) -> Result<Box<dyn Elevation>, StackError> {
+        Ok(Box::new(DockerElevation::begin(self.client(), role).await?))
+    }
+}

@@ -1,0 +1,126 @@
+//! A place to restore into: a live stack, or a scratch server that a drill has made.
+
+use async_trait::async_trait;
+use supakeep_model::secret::Secret;
+
+use super::repository::Stored;
+use super::stack::{Server, StackError};
+
+/// A service of the stack, other than its database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Its container.
+    pub id: String,
+    /// Its name, for people.
+    pub name: String,
+    /// Whether it runs.
+    pub is_running: bool,
+}
+
+/// Text to be fed to a program, with its length: the program is told how much there is to read.
+pub struct Input {
+    /// The bytes.
+    pub stored: Stored,
+    /// How many they are.
+    pub bytes: u64,
+}
+
+/// What psql does when a statement fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    /// Ends; the call is an error.
+    Stop,
+    /// Goes on; its words tell what failed.
+    GoOn,
+}
+
+/// A file that is put on the server's machine for a while.
+pub struct Placed {
+    /// Its name, with `/` between folders; never one that leads out.
+    pub name: String,
+    /// Its content.
+    pub input: Input,
+}
+
+/// What `pg_restore` does with an archive that was placed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ArchiveRestore {
+    /// The file or folder, as it was named when it was placed.
+    pub archive: String,
+    /// How many jobs work side by side.
+    pub jobs: usize,
+    /// The entries to restore, by their number in the table of contents; all where there are none.
+    pub entries: Vec<i64>,
+    /// Everything in one transaction, which excludes several jobs.
+    pub single_transaction: bool,
+}
+
+/// Is told how many bytes have been taken so far.
+pub type OnProgress<'a> = &'a (dyn Fn(u64) + Send + Sync);
+
+/// A role's right to everything, held for as long as this lives. It ends when this is dropped and also
+/// when supakeep dies: whoever takes it back runs on the server's side.
+#[async_trait]
+pub trait Elevation: Send {
+    /// Takes the right back, and waits until it is gone.
+    async fn end(self: Box<Self>) -> Result<(), StackError>;
+}
+
+/// A server that can be changed, and the services around it.
+#[async_trait]
+pub trait Site: Send + Sync {
+    /// The server, to be asked and dumped.
+    fn server(&self) -> &dyn Server;
+
+    /// The services of the stack except for the database and supakeep itself, in an order in which they
+    /// can be started. A scratch server has none.
+    async fn services(&self) -> Result<Vec<Service>, StackError>;
+
+    /// Stops a service, for a bounded time gently. Idempotent.
+    async fn stop(&self, service: &Service) -> Result<(), StackError>;
+
+    /// Starts a service, and waits for a bounded time until it is healthy, or runs where it has no health
+    /// check. Idempotent.
+    async fn start(&self, service: &Service) -> Result<(), StackError>;
+
+    /// Restarts the database and waits until it answers.
+    async fn restart_server(&self) -> Result<(), StackError>;
+
+    /// Puts the vault's root key in place, owned by the server's user and readable by nobody else. The
+    /// server reads it when it starts.
+    async fn put_root_key(&self, key: &Secret<Vec<u8>>) -> Result<(), StackError>;
+
+    /// Bytes free where the server keeps its data.
+    async fn free_bytes(&self) -> Result<u64, StackError>;
+
+    /// Runs statements in `database`, of which the first that fails ends all; returns what they print.
+    async fn sql(&self, database: &str, statements: &str) -> Result<String, StackError>;
+
+    /// Feeds SQL text to psql in `database`. Returns what it said on standard error.
+    async fn psql(
+        &self,
+        database: &str,
+        input: Input,
+        on_error: OnError,
+        progress: OnProgress<'_>,
+    ) -> Result<String, StackError>;
+
+    /// Puts files on the server's machine, in a folder of this run that [`Site::clear`] removes.
+    async fn place(&self, files: Vec<Placed>, progress: OnProgress<'_>) -> Result<(), StackError>;
+
+    /// Runs `pg_restore` on what was placed, into `database`; any error ends it.
+    async fn pg_restore(&self, database: &str, restore: &ArchiveRestore) -> Result<String, StackError>;
+
+    /// Removes what was placed, by this run or by one that died. Idempotent.
+    async fn clear(&self) -> Result<(), StackError>;
+
+    /// Makes `role` a superuser for a while.
+    async fn elevate(&self, role: &str) -> Result<Box<dyn Elevation>, StackError>;
+}
+
+/// Finds and makes sites.
+#[async_trait]
+pub trait Sites: Send + Sync {
+    /// The live stack. `run` names the run on the server.
+    async fn live(&self, run: &str) -> Result<Box<dyn Site>, StackError>;
+}

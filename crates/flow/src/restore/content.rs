@@ -1,0 +1,135 @@
+//! From the files of a backup into a database.
+
+use bytes::Bytes;
+use futures_util::stream;
+use supakeep_model::artifact::{Artifact, Encoding, Part};
+use supakeep_model::code::Code;
+use supakeep_model::dump::Format;
+use supakeep_model::event::RunEvent;
+use supakeep_model::manifest::{DatabaseRecord, Manifest};
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::mpsc;
+use tokio_util::io::StreamReader;
+
+use crate::failure::Failure;
+use crate::ports::{ArchiveRestore, Input, Observer, OnError, Placed, Repository, Site, Stored};
+use crate::read_back::decoded;
+
+/// Bytes read at a time.
+const CHUNK: usize = 256 * 1024;
+/// Chunks that may wait for the server.
+const WAITING_CHUNKS: usize = 4;
+/// The longest text that is read into memory: roles, or the statements that create a database.
+const MAX_SMALL: u64 = 64 << 20;
+
+/// A file of the backup, decompressed.
+pub(super) fn open(
+    manifest: &Manifest,
+    repository: &dyn Repository,
+    artifact: &Artifact,
+) -> Result<Input, Failure> {
+    let stored = repository.open(&manifest.head.id, &artifact.path)?;
+    Ok(Input { stored: ahead(decoded(stored, artifact.encoding)), bytes: artifact.source_bytes })
+}
+
+/// A small file as text.
+pub(super) async fn small(
+    manifest: &Manifest,
+    repository: &dyn Repository,
+    artifact: &Artifact,
+) -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    let read = open(manifest, repository, artifact)?.stored.take(MAX_SMALL).read_to_end(&mut bytes).await;
+    read.map_err(|error| Failure::new(Code::RepositoryIo, format!("reading {}: {error}", artifact.path)))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The files of this part of a database.
+pub(super) fn files<'a>(manifest: &'a Manifest, part: Part, database: &'a str) -> Vec<&'a Artifact> {
+    let of_it = |file: &&Artifact| file.part == part && file.database.as_deref() == Some(database);
+    manifest.artifacts.iter().filter(of_it).collect()
+}
+
+/// Reads ahead in a task of its own, so that decompression and the server work side by side.
+fn ahead(mut stored: Stored) -> Stored {
+    let (chunks, incoming) = mpsc::channel::<std::io::Result<Bytes>>(WAITING_CHUNKS);
+    tokio::spawn(async move {
+        loop {
+            let mut chunk = Vec::with_capacity(CHUNK);
+            let mut ended = false;
+            while chunk.len() < CHUNK && !ended {
+                match stored.read_buf(&mut chunk).await {
+                    Ok(length) => ended = length == 0,
+                    Err(error) => {
+                        // A reader that is gone wants to know nothing.
+                        let _ = chunks.send(Err(error)).await;
+                        return;
+                    }
+                }
+            }
+            if chunk.is_empty() || chunks.send(Ok(chunk.into())).await.is_err() {
+                return;
+            }
+        }
+    });
+    let pull =
+        |mut incoming: mpsc::Receiver<_>| async { incoming.recv().await.map(|chunk| (chunk, incoming)) };
+    Box::new(StreamReader::new(Box::pin(stream::unfold(incoming, pull))))
+}
+
+/// Restores what the backup holds of `database` into the database `target`, which is there and empty.
+/// Any error ends it.
+pub async fn restore_content(
+    manifest: &Manifest,
+    repository: &dyn Repository,
+    database: &DatabaseRecord,
+    target: &str,
+    jobs: usize,
+    site: &dyn Site,
+    observer: &dyn Observer,
+) -> Result<(), Failure> {
+    let id = manifest.head.id.clone();
+    let progress = |source_bytes| observer.observe(&RunEvent::Progressed { id: id.clone(), source_bytes });
+    let files = files(manifest, Part::Database, &database.name);
+    let Some(first) = files.first() else {
+        return Err(Failure::new(
+            Code::ManifestDamaged,
+            format!("the backup has no dump of {}", database.name),
+        ));
+    };
+    match manifest.head.dump.format {
+        Format::Plain => {
+            let input = open(manifest, repository, first)?;
+            site.psql(target, input, OnError::Stop, &progress).await?;
+        }
+        Format::Custom => {
+            let archive = "archive".to_owned();
+            let placed = Placed { name: archive.clone(), input: open(manifest, repository, first)? };
+            site.place(vec![placed], &progress).await?;
+            from_archive(site, target, archive, jobs).await?;
+        }
+        Format::Directory => {
+            let placed: Result<Vec<_>, Failure> =
+                files.iter().map(|file| as_stored(manifest, repository, file)).collect();
+            site.place(placed?, &progress).await?;
+            let archive = first.path.split('/').next().unwrap_or_default().to_owned();
+            from_archive(site, target, archive, jobs).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn from_archive(site: &dyn Site, target: &str, archive: String, jobs: usize) -> Result<(), Failure> {
+    let wanted = ArchiveRestore { archive, jobs, ..ArchiveRestore::default() };
+    let restored = site.pg_restore(target, &wanted).await;
+    let cleared = site.clear().await;
+    restored?;
+    Ok(cleared?)
+}
+
+/// A file of a directory archive, which `pg_restore` decompresses itself.
+fn as_stored(manifest: &Manifest, repository: &dyn Repository, file: &Artifact) -> Result<Placed, Failure> {
+    let stored = repository.open(&manifest.head.id, &file.path)?;
+    let input = Input { stored: decoded(stored, Encoding::Identity), bytes: file.bytes };
+    Ok(Placed { name: file.path.clone(), input })
+}
