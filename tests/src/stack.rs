@@ -41,6 +41,8 @@ pub struct Stack {
     /// Its compose project.
     pub project: String,
     private: bool,
+    /// What the compose file is given.
+    environment: Vec<(String, String)>,
 }
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -50,16 +52,28 @@ impl Stack {
     /// The stack that tests share which only read: database only, no writers. It stays up.
     pub fn shared(pg: Pg) -> Stack {
         let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
-        let stack = Stack { pg, project: format!("supakeep-it-{}", pg.major()), private: false };
+        let stack = Stack {
+            pg,
+            project: format!("supakeep-it-{}", pg.major()),
+            private: false,
+            environment: Vec::new(),
+        };
         stack.compose(&["up", "-d", "--wait", "db"]).ok();
         stack
     }
 
     /// A stack of one's own: the services named, or all of them. It goes away when it is dropped.
     pub fn private(pg: Pg, services: &[&str]) -> Stack {
+        Stack::private_with(pg, services, &[])
+    }
+
+    /// The same, with variables for the compose file.
+    pub fn private_with(pg: Pg, services: &[&str], environment: &[(&str, &str)]) -> Stack {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let project = format!("supakeep-it-{}-{}-{number}", pg.major(), std::process::id());
-        let stack = Stack { pg, project, private: true };
+        let environment =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let stack = Stack { pg, project, private: true, environment };
         stack.compose(&[&["up", "-d", "--wait"], services].concat()).ok();
         stack
     }
@@ -70,6 +84,7 @@ impl Stack {
         let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("stack/docker-compose.yml");
         let mut command = Command::new("docker");
         command.arg("compose").arg("-p").arg(&self.project).arg("-f").arg(file).args(arguments);
+        command.envs(self.environment.iter().cloned());
         command.env("STACK_PG", self.pg.major()).env("COMPOSE_PROGRESS", "quiet");
         run(&mut command, b"")
     }

@@ -1,7 +1,7 @@
 //! A role that is a superuser for a while.
 //!
 //! A Supabase dump gives event triggers to `postgres`, which PostgreSQL allows only to superusers, and
-//! `postgres` must not stay one. So whoever takes the right back runs beside the server: a shell that waits
+//! `postgres` must not stay one, nor may anybody log in as it meanwhile. So whoever takes the right back runs beside the server: a shell that waits
 //! for its standard input to end. It ends when we close it, and also when supakeep is killed.
 
 use std::time::Duration;
@@ -46,8 +46,10 @@ pub(crate) struct DockerElevation {
 impl DockerElevation {
     pub(crate) async fn begin(client: &Client, role: &str) -> Result<DockerElevation, StackError> {
         let quoted = format!("\"{}\"", role.replace('"', "\"\""));
-        let (up, down) =
-            (format!("ALTER ROLE {quoted} SUPERUSER"), format!("ALTER ROLE {quoted} NOSUPERUSER"));
+        let (up, down) = (
+            format!("ALTER ROLE {quoted} SUPERUSER NOLOGIN"),
+            format!("ALTER ROLE {quoted} NOSUPERUSER LOGIN"),
+        );
         let command = client.psql("template1", &[]);
         let started = start(&client.docker, &client.container, &command, SCRIPT, &[&up, &down]).await?;
         let mut elevation = DockerElevation { role: role.to_owned(), started, stderr: Tail::default() };

@@ -20,6 +20,7 @@ use supakeep_model::id::BackupId;
 use supakeep_model::journal::{FORMAT, Journal, Step, StoppedService};
 use supakeep_model::manifest::Manifest;
 use supakeep_model::manifest_head::Outcome;
+use supakeep_model::secret::Secret;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +31,7 @@ use crate::kill_point::kill_point;
 use crate::ports::{RunLock, Service, Site, Sites};
 pub use compare::{DatabaseReport, compare_database, fingerprint};
 pub use content::restore_content;
+use databases::Closed;
 pub use databases::fill_new_database;
 pub use globals::restore_globals;
 pub use plan::{PlannedDatabase, RestorePlan, plan};
@@ -151,7 +153,9 @@ struct Run<'a> {
     journal: Journal,
     notes: Vec<String>,
     /// The root key that was there, where it has been replaced.
-    previous_key: Option<supakeep_model::secret::Secret<Vec<u8>>>,
+    previous_key: Option<Secret<Vec<u8>>>,
+    /// The databases that are filled and not yet open to everybody.
+    closed: Vec<Closed>,
 }
 
 impl<'a> Run<'a> {
@@ -172,7 +176,7 @@ impl<'a> Run<'a> {
             safety,
             stopped,
         };
-        Run { spec, plan, site, ports, journal, notes: Vec::new(), previous_key: None }
+        Run { spec, plan, site, ports, journal, notes: Vec::new(), previous_key: None, closed: Vec::new() }
     }
 
     async fn steps(
@@ -305,9 +309,12 @@ impl<'a> Run<'a> {
                 safety: self.journal.safety.as_ref(),
                 jobs: self.spec.jobs,
             };
-            restored = making.replace(database).await;
-            if restored.is_err() {
-                break;
+            match making.replace(database).await {
+                Ok(closed) => self.closed.push(closed),
+                Err(failure) => {
+                    restored = Err(failure);
+                    break;
+                }
             }
             kill_point("restore-database");
         }
@@ -319,7 +326,7 @@ impl<'a> Run<'a> {
         restored.and(lowered)
     }
 
-    async fn compare(&self) -> Result<Vec<DatabaseReport>, Failure> {
+    async fn compare(&mut self) -> Result<Vec<DatabaseReport>, Failure> {
         let mut reports = Vec::new();
         for database in self.spec.databases() {
             self.enter(Phase::Analyze, &database.name);
@@ -328,7 +335,15 @@ impl<'a> Run<'a> {
             reports.push(compare_database(&self.spec.manifest, database, self.site.server()).await?);
         }
         kill_point("restore-compared");
+        self.open_databases().await?;
         Ok(reports)
+    }
+
+    async fn open_databases(&mut self) -> Result<(), Failure> {
+        for closed in std::mem::take(&mut self.closed) {
+            closed.open(self.site).await?;
+        }
+        Ok(())
     }
 
     /// After a failure: ends what still runs on the server, and starts the services again unless they
@@ -353,6 +368,10 @@ impl<'a> Run<'a> {
                 tracing::error!(code = %error.code, "the previous root key cannot be put back: {error}");
                 return self.half();
             }
+        }
+        if let Err(failure) = self.open_databases().await {
+            tracing::error!(code = %failure.code, "a database cannot be opened again: {failure}");
+            return self.half();
         }
         if let Err(failure) = self.start_services().await {
             tracing::error!(code = %failure.code, "a service does not start again: {failure}");

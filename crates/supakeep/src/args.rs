@@ -92,6 +92,30 @@ pub(crate) enum Command {
         #[arg(long)]
         accept: bool,
     },
+    /// Put a backup back in place of what is there
+    #[command(group(clap::ArgGroup::new("what").required(true).args(["id", "resume"])))]
+    Restore {
+        /// An id, the beginning of one, `latest` or `latest:PROFILE`
+        id: Option<String>,
+        /// Only this database; roles, root key and the other databases stay
+        #[arg(long, value_name = "DATABASE", conflicts_with = "resume")]
+        only_database: Option<String>,
+        /// Finish the restore that was interrupted
+        #[arg(long)]
+        resume: bool,
+        /// Do not save first what is there
+        #[arg(long)]
+        no_safety_backup: bool,
+        /// How many jobs of pg_restore work side by side [default: one for each core, four at most]
+        #[arg(long, short, value_name = "N")]
+        jobs: Option<usize>,
+        /// Verify the files, look at the stack and show what would be done
+        #[arg(long)]
+        dry_run: bool,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
     /// Delete backups
     Delete {
         /// Ids, or the beginnings of ids

@@ -9,6 +9,7 @@ mod daemon;
 mod delete;
 mod info;
 mod list;
+mod restore;
 mod status;
 mod verify;
 
@@ -93,6 +94,10 @@ async fn dispatch(command: Command, loaded: Loaded, output: Output) -> Outcome {
         Command::Info { id } => info::run(&context, &id),
         Command::Verify { id, latest: _, all, accept } => {
             verify::run(&context, verify::Which { id, all, accept }).await
+        }
+        Command::Restore { id, only_database, resume, no_safety_backup, jobs, dry_run, yes } => {
+            let wish = restore::Wish { id, only_database, resume, no_safety_backup, jobs, dry_run, yes };
+            restore::run(&context, wish).await
         }
         Command::Delete { ids, yes } => delete::run(&context, &ids, yes),
         Command::Cleanup { older_than, dry_run } => cleanup::run(&context, older_than, dry_run),

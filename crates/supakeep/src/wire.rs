@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bollard::Docker;
-use supakeep_docker::{DockerStack, RootKey, StackSpec, connect, own_project};
+use supakeep_docker::{DockerSites, DockerStack, RootKey, StackSpec, connect, own_project};
 use supakeep_flow::backup::Ports;
 use supakeep_flow::cycle::Retention;
 use supakeep_flow::ports::{Clock, Observer, Repository};
 use supakeep_flow::recipe::Recipe;
+use supakeep_flow::restore::RestorePorts;
 use supakeep_model::Duration;
 use supakeep_model::code::Code;
 use supakeep_model::manifest_head::Build;
@@ -100,6 +101,13 @@ impl Wire {
             clock: Arc::clone(&self.clock),
             observer,
         })
+    }
+
+    /// The ports of a restore.
+    pub(crate) fn restore_ports(&self, observer: Arc<dyn Observer>) -> Result<RestorePorts, CommandError> {
+        let backup = self.ports(observer)?;
+        let sites = DockerSites::new(self.docker.clone(), self.stack_spec(), &self.repository.identity()?);
+        Ok(RestorePorts { backup, sites: Arc::new(sites) })
     }
 
     /// Which stack, and how to talk to it.

@@ -114,7 +114,7 @@ pub trait Site: Send + Sync {
     /// Removes what was placed, by this run or by one that died. Idempotent.
     async fn clear(&self) -> Result<(), StackError>;
 
-    /// Makes `role` a superuser for a while.
+    /// Makes `role` a superuser for a while, as which nobody can log in meanwhile.
     async fn elevate(&self, role: &str) -> Result<Box<dyn Elevation>, StackError>;
 }
 

@@ -32,7 +32,7 @@ fn literal(text: &str) -> String {
     if text.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }
 
-/// Makes `postgres` a superuser for a while, where there is one that is none.
+/// Makes `postgres` a superuser for a while, where there is one that is none. It cannot log in meanwhile.
 pub(super) async fn elevate(site: &dyn Site) -> Result<Option<Box<dyn Elevation>>, Failure> {
     let query = format!("SELECT count(*) FROM pg_roles WHERE rolname = '{OWNER}' AND NOT rolsuper");
     let is_wanted = site.sql("template1", &query).await?.trim() == "1";
@@ -42,7 +42,7 @@ pub(super) async fn elevate(site: &dyn Site) -> Result<Option<Box<dyn Elevation>
 /// The same right, taken back by ourselves: after a failure nobody is sure of anything.
 pub(super) async fn lower(site: &dyn Site) {
     let statement = format!(
-        "SELECT format('ALTER ROLE %I NOSUPERUSER', rolname) FROM pg_roles \
+        "SELECT format('ALTER ROLE %I NOSUPERUSER LOGIN', rolname) FROM pg_roles \
          WHERE rolname = '{OWNER}' AND rolsuper AND rolname <> current_user \\gexec\n"
     );
     if let Err(error) = site.sql("template1", &statement).await {
@@ -62,22 +62,20 @@ pub(super) struct Making<'a> {
 }
 
 impl Making<'_> {
-    /// Drops the database if it is there, makes it and fills it.
-    pub(super) async fn replace(&self, database: &DatabaseRecord) -> Result<(), Failure> {
+    /// Drops the database if it is there, makes it and fills it. It stays closed.
+    pub(super) async fn replace(&self, database: &DatabaseRecord) -> Result<Closed, Failure> {
         let own = self.own_settings(&database.name).await?;
         self.drop(&database.name).await?;
         kill_point("restore-dropped");
         self.create(database, &own).await?;
-        let name = quoted(&database.name);
-        // Whoever reaches the server from elsewhere stays out until everything is there; superusers do not
-        // count, and that is us.
+        // Whoever reaches the server from elsewhere stays out until all is there and was compared. The
+        // limit does not hold for superusers, and that is us.
         let limit = self.connection_limit(&database.name).await?;
-        self.site.sql("template1", &format!("ALTER DATABASE {name} CONNECTION LIMIT 0")).await?;
+        let close = format!("ALTER DATABASE {} CONNECTION LIMIT 0", quoted(&database.name));
+        self.site.sql("template1", &close).await?;
         kill_point("restore-created");
         self.fill(database).await?;
-        let open = format!("ALTER DATABASE {name} CONNECTION LIMIT {limit}");
-        self.site.sql("template1", &open).await?;
-        Ok(())
+        Ok(Closed { database: database.name.clone(), limit })
     }
 
     async fn fill(&self, database: &DatabaseRecord) -> Result<(), Failure> {
@@ -152,6 +150,23 @@ impl Making<'_> {
         let bytes = script.len() as u64;
         let input = Input { stored: Box::new(std::io::Cursor::new(script.into_bytes())), bytes };
         self.site.psql("template1", input, OnError::Stop, &|_| {}).await?;
+        Ok(())
+    }
+}
+
+/// A database that takes nobody but superusers.
+pub(super) struct Closed {
+    database: String,
+    /// How many it took before, as the backup has it.
+    limit: i64,
+}
+
+impl Closed {
+    /// Lets others in again.
+    pub(super) async fn open(&self, site: &dyn Site) -> Result<(), Failure> {
+        let Closed { database, limit } = self;
+        let open = format!("ALTER DATABASE {} CONNECTION LIMIT {limit}", quoted(database));
+        site.sql("template1", &open).await?;
         Ok(())
     }
 }

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use comfy_table::Cell;
 use supakeep_daemon::{RepositoryView, Status, StatusSpec};
+use supakeep_flow::ports::Repository as _;
 use supakeep_model::OffsetDateTime;
 use supakeep_model::health::{Health, Level, ProfileHealth};
-use supakeep_model::quantity::{show_bytes, show_duration};
+use supakeep_model::journal::Journal;
+use supakeep_model::quantity::{show_bytes, show_duration, show_time};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -42,8 +44,10 @@ pub(crate) async fn run(context: &Context) -> Outcome {
         Some(health) => health,
         None => from_repository(context)?,
     };
-    show(context, &health, daemon_up);
-    Ok(if health.status == Level::Failing { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let unfinished = context.wire.repository.journal()?;
+    show(context, &health, daemon_up, unfinished.as_ref());
+    let is_bad = health.status == Level::Failing || unfinished.is_some();
+    Ok(if is_bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// The same, computed from the manifests: the daemon is down.
@@ -83,10 +87,12 @@ async fn ask(listen: SocketAddr, path: &str) -> Option<Vec<u8>> {
     tokio::time::timeout(ANSWER, exchange).await.ok().flatten()
 }
 
-fn show(context: &Context, health: &Health, daemon_up: bool) {
+fn show(context: &Context, health: &Health, daemon_up: bool, unfinished: Option<&Journal>) {
     let output = context.output;
     if output.json {
-        output.json(&serde_json::json!({ "daemon": daemon_up, "health": health }));
+        output.json(&serde_json::json!({
+            "daemon": daemon_up, "health": health, "unfinished_restore": unfinished,
+        }));
         return;
     }
     let now = context.wire.clock.now();
@@ -106,6 +112,11 @@ fn show(context: &Context, health: &Health, daemon_up: bool) {
         show_bytes(repository.total_bytes),
         show_bytes(repository.needed_bytes),
     ));
+    if let Some(journal) = unfinished {
+        let (id, since) = (&journal.backup, show_time(journal.started));
+        let what = format!("the restore of {id}, begun {since}, has not ended: supakeep restore --resume");
+        output.line(format!("{} {what}", output.paint("!", Paint::Bad)));
+    }
     for reason in &health.reasons {
         output.line(format!("{} {reason}", output.paint("!", Paint::Bad)));
     }

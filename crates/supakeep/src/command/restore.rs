@@ -1,0 +1,253 @@
+//! `supakeep restore`
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use supakeep_flow::ports::Repository as _;
+use supakeep_flow::restore::{Left, RestoreFailure, RestorePlan, RestoreReport, RestoreSpec, plan, restore};
+use supakeep_flow::verify::verify;
+use supakeep_model::Duration;
+use supakeep_model::code::Code;
+use supakeep_model::journal::Journal;
+use supakeep_model::manifest::Manifest;
+use supakeep_model::quantity::{show_bytes, show_duration, show_time};
+
+use super::{Context, Outcome, progress};
+use crate::failure::CommandError;
+use crate::output::{Paint, right};
+
+/// What the command line asks for.
+pub(crate) struct Wish {
+    /// Which backup; none with `resume`.
+    pub(crate) id: Option<String>,
+    /// Only this database.
+    pub(crate) only_database: Option<String>,
+    /// Finish the restore that did not end.
+    pub(crate) resume: bool,
+    /// Save nothing first.
+    pub(crate) no_safety_backup: bool,
+    /// Jobs side by side.
+    pub(crate) jobs: Option<usize>,
+    /// Only show the plan.
+    pub(crate) dry_run: bool,
+    /// Do not ask.
+    pub(crate) yes: bool,
+}
+
+/// The longest a restore may take; whoever waits for it can end it.
+const DEADLINE: Duration = Duration::hours(48);
+
+pub(crate) async fn run(context: &Context, wish: Wish) -> Outcome {
+    let ports = context.wire.restore_ports(progress(context.output))?;
+    let lock = ports.backup.repository.lock()?;
+    let unfinished = ports.backup.repository.journal()?;
+    let (manifest, only_database) = chosen(context, &wish, unfinished.as_ref())?;
+    check_files(context, &manifest).await?;
+    let spec = RestoreSpec {
+        only_database,
+        safety: (!wish.no_safety_backup).then(|| context.wire.recipe().before_restore()),
+        jobs: wish.jobs.unwrap_or(context.wire.settings.encoders),
+        deadline: DEADLINE,
+        manifest,
+    };
+    let site = ports.sites.live(&format!("restore-{}", spec.manifest.head.id)).await?;
+    let planned = plan(&spec, &*site, &*ports.backup.repository).await?;
+    show_plan(context, &spec, &planned, unfinished.as_ref());
+    planned.possible()?;
+    if wish.dry_run {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !wish.yes {
+        confirm(&planned)?;
+    }
+    let done = restore(&spec, &planned, &*site, &ports, unfinished, &*lock, &context.cancel).await;
+    match done {
+        Ok(report) => show_report(context, &report),
+        Err(failure) => Err(explain(&spec, failure)),
+    }
+}
+
+/// The backup that is meant. A restore that did not end is finished or replaced, never forgotten.
+fn chosen(
+    context: &Context,
+    wish: &Wish,
+    unfinished: Option<&Journal>,
+) -> Result<(Manifest, Option<String>), CommandError> {
+    let repository = &context.wire.repository;
+    if let (true, Some(journal)) = (wish.resume, unfinished) {
+        return Ok((repository.manifest(&journal.backup)?, journal.only_database.clone()));
+    }
+    let Some(id) = &wish.id else {
+        return Err(CommandError::new(Code::BackupNotFound, "there is no restore that has not ended"));
+    };
+    let head = context.find(&context.catalog()?, id)?;
+    if head.outcome == supakeep_model::manifest_head::Outcome::Failed {
+        let message = format!("{} is the record of a failed run: there is nothing to restore", head.id);
+        return Err(CommandError::new(Code::UsageInvalid, message));
+    }
+    Ok((repository.manifest(&head.id)?, wish.only_database.clone()))
+}
+
+/// Nothing is touched for files that are not what was written.
+async fn check_files(context: &Context, manifest: &Manifest) -> Result<(), CommandError> {
+    context.output.note(format!("verifying {}", manifest.head.id));
+    let repository = &context.wire.repository;
+    let open =
+        |artifact: &supakeep_model::artifact::Artifact| repository.open(&manifest.head.id, &artifact.path);
+    let proof = tokio::select! {
+        proof = verify(manifest, open, &*context.wire.clock, |_| {}) => proof,
+        () = context.cancel.cancelled() => {
+            return Err(CommandError::new(Code::Cancelled, "nothing was touched"));
+        }
+    };
+    if proof.ok {
+        return Ok(());
+    }
+    let message = format!(
+        "nothing was touched: {} is not what was written:\n  {}",
+        manifest.head.id,
+        proof.differences.join("\n  ")
+    );
+    Err(CommandError::new(Code::VerifyFailed, message))
+}
+
+fn show_plan(context: &Context, spec: &RestoreSpec, plan: &RestorePlan, unfinished: Option<&Journal>) {
+    let output = context.output;
+    if output.json {
+        return;
+    }
+    let head = &spec.manifest.head;
+    let say = |name: &str, value: String| output.note(format!("{name:<12}{value}"));
+    say("restore", format!("{} of {}", head.id, show_time(head.started)));
+    say(
+        "into",
+        format!(
+            "{} ({}), PostgreSQL {}",
+            plan.target.project, plan.target.container, plan.target.server_version
+        ),
+    );
+    for database in &plan.databases {
+        let replaced = match database.replaces_bytes {
+            Some(bytes) => format!("replaces what is there ({})", show_bytes(bytes)),
+            None => "is made".to_owned(),
+        };
+        say("database", format!("{} ({}) {replaced}", database.name, show_bytes(database.size_bytes)));
+    }
+    if !plan.left_alone.is_empty() {
+        say("left alone", plan.left_alone.join(", "));
+    }
+    if spec.is_whole() {
+        say("roles", "created and altered; passwords of the stack's services stay".to_owned());
+        let key = if plan.replaces_root_key { "replaced, and the database restarted" } else { "as it is" };
+        say("root key", key.to_owned());
+    }
+    let running: Vec<_> = plan
+        .services
+        .iter()
+        .filter(|service| service.is_running)
+        .map(|service| service.name.as_str())
+        .collect();
+    say("stopped", if running.is_empty() { "nothing runs".to_owned() } else { running.join(", ") });
+    let safety = match (&spec.safety, unfinished.and_then(|journal| journal.safety.as_ref())) {
+        (_, Some(safety)) => format!("{safety}, of the restore that did not end"),
+        (Some(_), None) => "a pre-restore backup is taken first".to_owned(),
+        (None, None) => "nothing is saved first".to_owned(),
+    };
+    say("way back", safety);
+    plan.notes.iter().for_each(|note| say("note", note.clone()));
+}
+
+/// The stack's name, typed: a habit of answering `y` is not enough.
+fn confirm(plan: &RestorePlan) -> Result<(), CommandError> {
+    if !io::stdin().is_terminal() {
+        let message = "restoring asks for confirmation, and there is no terminal to ask on: add --yes";
+        return Err(CommandError::new(Code::UsageInvalid, message));
+    }
+    let wanted = if plan.target.project.is_empty() { &plan.target.container } else { &plan.target.project };
+    let _ = write!(io::stderr(), "type {wanted} to go on: ");
+    let mut answer = String::new();
+    let _ = io::stdin().lock().read_line(&mut answer);
+    if answer.trim() == wanted {
+        return Ok(());
+    }
+    Err(CommandError::new(Code::Cancelled, "nothing was touched"))
+}
+
+fn show_report(context: &Context, report: &RestoreReport) -> Outcome {
+    let output = context.output;
+    let differences: Vec<_> = report
+        .databases
+        .iter()
+        .flat_map(|database| {
+            database.differences.iter().map(move |what| format!("{}: {what}", database.name))
+        })
+        .collect();
+    if output.json {
+        let databases: Vec<_> = report
+            .databases
+            .iter()
+            .map(|database| {
+                serde_json::json!({
+                    "name": database.name, "tables": database.tables, "rows": database.rows,
+                    "differences": database.differences,
+                })
+            })
+            .collect();
+        output.json(&serde_json::json!({
+            "restored": report.backup, "safety_backup": report.safety, "databases": databases,
+            "notes": report.notes, "duration_seconds": report.duration_seconds,
+        }));
+    } else {
+        let mut table = output.table(&["DATABASE", "TABLES", "ROWS", "COMPARED"]);
+        for database in &report.databases {
+            let (word, paint) = if database.differences.is_empty() {
+                ("equal", Paint::Good)
+            } else {
+                ("DIFFERENT", Paint::Bad)
+            };
+            table.add_row(vec![
+                comfy_table::Cell::new(&database.name),
+                right(database.tables),
+                right(database.rows),
+                comfy_table::Cell::new(output.paint(word, paint)),
+            ]);
+        }
+        output.print(&table);
+        let took = show_duration(Duration::seconds_f64(report.duration_seconds.ceil()));
+        output.line(format!("restored {} in {took}", report.backup));
+        if let Some(safety) = &report.safety {
+            output.line(format!("what was there before is in {safety}"));
+        }
+    }
+    report.notes.iter().for_each(|note| output.note(format!("note: {note}")));
+    if differences.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    Err(CommandError::new(Code::RestoreDiffers, differences.join("\n  ")).after_result())
+}
+
+/// What happened, what state the stack is in, and what to type.
+fn explain(spec: &RestoreSpec, failure: RestoreFailure) -> CommandError {
+    let RestoreFailure { failure, left } = failure;
+    let state = match left {
+        Left::AsItWas => "nothing was changed in the databases; the services run as before".to_owned(),
+        Left::Restored => {
+            "the data is restored; the services may have to be started by hand: docker compose up -d"
+                .to_owned()
+        }
+        Left::HalfRestored { stopped, safety } => {
+            let stopped = if stopped.is_empty() { "none".to_owned() } else { stopped.join(", ") };
+            let back = match safety {
+                Some(id) => format!("to go back: supakeep restore {id} --no-safety-backup --yes"),
+                None => format!(
+                    "to try again: supakeep restore {} --no-safety-backup --yes",
+                    spec.manifest.head.id
+                ),
+            };
+            format!(
+                "databases are missing or half filled, and these services stay stopped: {stopped}\n  to finish: supakeep restore --resume --yes\n  {back}"
+            )
+        }
+    };
+    CommandError::new(failure.code, format!("{}\n  {state}", failure.message))
+}
