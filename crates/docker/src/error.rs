@@ -91,3 +91,34 @@ fn chain(error: &Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(error: &Error) -> Code {
+        explain("listing containers", error).code
+    }
+
+    #[test]
+    fn knows_a_socket_that_it_may_not_open() {
+        let denied = Error::IOError { err: std::io::ErrorKind::PermissionDenied.into() };
+        assert_eq!(code(&denied), Code::DockerPermission);
+        let gone = Error::IOError { err: std::io::ErrorKind::ConnectionRefused.into() };
+        assert_eq!(code(&gone), Code::DockerUnreachable);
+    }
+
+    #[test]
+    fn tells_the_engine_from_the_proxy_before_it() {
+        let answer = |status_code: u16, message: &str| {
+            let message = message.to_owned();
+            code(&Error::DockerResponseServerError { status_code, message })
+        };
+        for status in [502, 503, 504] {
+            assert_eq!(answer(status, "Bad Gateway"), Code::DockerUnreachable);
+        }
+        assert_eq!(answer(403, "forbidden"), Code::DockerRefused);
+        assert_eq!(answer(500, "container 1 is paused"), Code::DatabasePaused);
+        assert_eq!(answer(500, "something else"), Code::DockerRefused);
+    }
+}

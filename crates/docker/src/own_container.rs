@@ -49,6 +49,21 @@ fn container_id(mounts: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake::{Answer, FakeDocker};
+
+    #[tokio::test]
+    async fn asks_the_engine_for_the_project() {
+        let fake = FakeDocker::start();
+        let project = async || project_of(&fake.docker(), "own").await.map_err(|error| error.code);
+        assert_eq!(project().await, Ok(None), "a container of another engine");
+        let labels = serde_json::json!({ "Config": { "Labels": { PROJECT_LABEL: "supabase" } } });
+        fake.engine.on("GET /containers/own/json", Answer::of(&labels));
+        assert_eq!(project().await, Ok(Some("supabase".to_owned())));
+        fake.engine.on("GET /containers/own/json", Answer::of(&serde_json::json!({ "Config": {} })));
+        assert_eq!(project().await, Ok(None));
+        fake.engine.on("GET /containers/own/json", Answer::error(502, "not now"));
+        assert_eq!(project().await, Err(Code::DockerUnreachable));
+    }
 
     #[test]
     fn reads_the_id_from_the_mounts() {

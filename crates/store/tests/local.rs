@@ -158,6 +158,7 @@ fn clearing_the_files_of_failed_runs_touches_nothing_else() {
     let _lock = repository.lock().expect("nobody has it");
     let elsewhere = tempfile::tempdir().expect("a temporary folder");
     fs::write(elsewhere.path().join("precious"), b"x").expect("room");
+    fs::write(elsewhere.path().join(FILE), record("b_0").to_json()).expect("room");
     fs::create_dir(disk.path(".failed")).expect("a new folder");
     symlink(elsewhere.path(), disk.path(".failed/b_0")).expect("a link");
     fs::write(disk.path(".failed/README"), b"mine").expect("room");

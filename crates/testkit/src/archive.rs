@@ -21,12 +21,15 @@ const VERSION: [u8; 3] = [1, 16, 0];
 const SIZES: [u8; 2] = [4, 8];
 const FORMAT_CUSTOM: u8 = 1;
 const BLOCK_DATA: u8 = 1;
+const BLOCK_LARGE_OBJECTS: u8 = 3;
+/// The entry that all large objects belong to.
+const LARGE_OBJECTS: i32 = 900;
 /// `K_OFFSET_POS_NOT_SET`, and a place of eight bytes.
 const NO_OFFSET: [u8; 9] = [1, 0, 0, 0, 0, 0, 0, 0, 0];
 const NO_STRING: i32 = -1;
 
-/// An archive with a definition and the rows of every table.
-pub fn archive(tables: &[Table], codec: ArchiveCodec) -> Vec<u8> {
+/// An archive with a definition and the rows of every table, and these large objects.
+pub fn archive(tables: &[Table], large_objects: &[(i32, Vec<u8>)], codec: ArchiveCodec) -> Vec<u8> {
     let mut out = b"PGDMP".to_vec();
     out.extend(VERSION);
     out.extend(SIZES);
@@ -37,25 +40,42 @@ pub fn archive(tables: &[Table], codec: ArchiveCodec) -> Vec<u8> {
     });
     (0..7).for_each(|_| int(&mut out, 0));
     ["postgres", "17.2", "17.2"].iter().for_each(|text| string(&mut out, text));
-    int(&mut out, i32::try_from(2 * tables.len()).expect("few tables"));
+    let entries = 2 * tables.len() + usize::from(!large_objects.is_empty());
+    int(&mut out, i32::try_from(entries).expect("few tables"));
     for (number, table) in (1..).zip(tables) {
         let definition = format!("CREATE TABLE {}.{} (id bigint);\n", table.schema, table.name);
-        entry(&mut out, 1_000 + number, table, "TABLE", &definition, false);
-        entry(&mut out, number, table, "TABLE DATA", "", true);
+        let [schema, name] = [&table.schema, &table.name].map(String::as_str);
+        entry(&mut out, 1_000 + number, (schema, name), "TABLE", &definition, false);
+        entry(&mut out, number, (schema, name), "TABLE DATA", "", true);
+    }
+    if !large_objects.is_empty() {
+        entry(&mut out, LARGE_OBJECTS, ("", "BLOBS"), "BLOBS", "", true);
     }
     for (number, table) in (1..).zip(tables) {
         out.push(BLOCK_DATA);
         int(&mut out, number);
         let mut rows = table.rows.join("\n");
         rows.push_str(if rows.is_empty() { "\\.\n\n\n" } else { "\n\\.\n\n\n" });
-        let packed = pack(rows.into_bytes(), codec);
-        for chunk in packed.chunks(4_096) {
-            int(&mut out, i32::try_from(chunk.len()).expect("a chunk is small"));
-            out.extend_from_slice(chunk);
+        data(&mut out, rows.into_bytes(), codec);
+    }
+    if !large_objects.is_empty() {
+        out.push(BLOCK_LARGE_OBJECTS);
+        int(&mut out, LARGE_OBJECTS);
+        for (oid, bytes) in large_objects {
+            int(&mut out, *oid);
+            data(&mut out, bytes.clone(), codec);
         }
         int(&mut out, 0);
     }
     out
+}
+
+fn data(out: &mut Vec<u8>, bytes: Vec<u8>, codec: ArchiveCodec) {
+    for chunk in pack(bytes, codec).chunks(4_096) {
+        int(out, i32::try_from(chunk.len()).expect("a chunk is small"));
+        out.extend_from_slice(chunk);
+    }
+    int(out, 0);
 }
 
 fn pack(rows: Vec<u8>, codec: ArchiveCodec) -> Vec<u8> {
@@ -67,18 +87,25 @@ fn pack(rows: Vec<u8>, codec: ArchiveCodec) -> Vec<u8> {
     encoded.expect("memory, and a valid level")
 }
 
-fn entry(out: &mut Vec<u8>, id: i32, table: &Table, kind: &str, definition: &str, has_data: bool) {
+fn entry(
+    out: &mut Vec<u8>,
+    id: i32,
+    (schema, tag): (&str, &str),
+    kind: &str,
+    definition: &str,
+    has_data: bool,
+) {
     int(out, id);
     int(out, i32::from(has_data));
     string(out, "1259");
     string(out, "16384");
-    string(out, &table.name);
+    string(out, tag);
     string(out, kind);
     int(out, 2);
     string(out, definition);
     string(out, "");
     string(out, "");
-    string(out, &table.schema);
+    string(out, schema);
     int(out, NO_STRING); // tablespace
     string(out, "heap");
     int(out, i32::from(b'r'));

@@ -45,6 +45,8 @@ pub struct Database {
     pub name: String,
     /// Its tables.
     pub tables: Vec<Table>,
+    /// Large objects and their numbers; only archives hold them.
+    pub large_objects: Vec<(i32, Vec<u8>)>,
     /// Secrets in its vault.
     pub vault_secrets: u64,
     /// Partitions, and the table they belong to.
@@ -54,7 +56,13 @@ pub struct Database {
 impl Database {
     /// A database without tables.
     pub fn new(name: &str) -> Database {
-        Database { name: name.to_owned(), tables: Vec::new(), vault_secrets: 0, partitions: BTreeMap::new() }
+        Database {
+            name: name.to_owned(),
+            tables: Vec::new(),
+            large_objects: Vec::new(),
+            vault_secrets: 0,
+            partitions: BTreeMap::new(),
+        }
     }
 
     /// The same with a table in schema `public` of `rows` rows.
@@ -120,6 +128,6 @@ impl Database {
 
     /// What `pg_dump -Fc` writes.
     pub fn archive(&self, codec: ArchiveCodec) -> Vec<u8> {
-        archive(&self.tables, codec)
+        archive(&self.tables, &self.large_objects, codec)
     }
 }

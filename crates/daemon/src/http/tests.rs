@@ -197,6 +197,22 @@ async fn a_catalog_that_cannot_be_read_does_not_make_everything_forgotten() {
     assert_eq!(page.get("/health").await.json()["profiles"][0]["backups"], 1);
 }
 
+/// Commands beside the daemon make and delete backups; no answer is older than its question.
+#[tokio::test]
+async fn every_page_shows_what_other_processes_have_just_made() {
+    for path in ["/health", "/metrics", "/api/v1/backups", "/api/v1/backups/b_1", "/api/v1/profiles"] {
+        let memory = MemoryRepository::default();
+        let page = Page::of(memory.clone(), None);
+        let before = page.get(path).await.body;
+        let lock = memory.lock().expect("nobody has it");
+        let made = manifest(head("b_1", Some("daily"), hours_ago(1)));
+        let staging = memory.stage(&made.head.id).expect("it can be staged");
+        staging.commit(&made).expect("it can be committed");
+        drop(lock);
+        assert_ne!(page.get(path).await.body, before, "{path}");
+    }
+}
+
 #[tokio::test]
 async fn live_and_the_index_answer_whatever_is_wrong() {
     let page = Page::of(MemoryRepository::default(), None);

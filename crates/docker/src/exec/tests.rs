@@ -75,6 +75,20 @@ async fn an_end_without_the_trailer_is_no_end() {
     assert!(verdict.expect_err("no trailer").message.contains("its last words: out of memory"));
 }
 
+/// Reading says so, and so does the verdict for whoever did not read to the end.
+#[tokio::test]
+async fn the_verdict_is_never_a_success_before_the_trailer() {
+    let fake = FakeDocker::start();
+    fake.engine.program("pg_dump", vec![out("some rows\n"), Act::Exit(0)]);
+    let mut stream = run(&fake.docker(), CONTAINER, command()).await.expect("it starts");
+    assert_eq!(stream.next().await.expect_err("no trailer").code, Code::StreamTruncated);
+    fake.engine.program("pg_dump", exits("x".repeat(100_000), 0));
+    let mut stream = run(&fake.docker(), CONTAINER, command()).await.expect("it starts");
+    assert!(stream.next().await.expect("the beginning").is_some());
+    let verdict = Box::new(stream).finish().await;
+    assert_eq!(verdict.expect_err("it has only begun").code, Code::StreamTruncated);
+}
+
 #[tokio::test]
 async fn a_trailer_with_another_nonce_is_none() {
     let acts = vec![out("some rows\n"), Act::ForeignTrailer, Act::Exit(0)];

@@ -126,6 +126,15 @@ async fn a_repository_that_goes_away_and_comes_back_is_noticed() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_back_does_not_stop_it_looking_at_the_repository() {
+    let watch = Setting::of(Trial::default()).start();
+    watch.tick(START).await;
+    watch.trial.repository.break_down(Operation::Prepare, Fault::Code(Code::RepositoryReadOnly));
+    watch.tick(START - DAY).await;
+    assert!(watch.status.repository().error.is_some(), "it would look again in a day");
+}
+
+#[tokio::test]
 async fn stops_at_once_when_nothing_runs() {
     let watch = Setting::of(Trial::default()).start();
     watch.tick(START).await;
