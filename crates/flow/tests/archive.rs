@@ -64,6 +64,17 @@ fn refuses_what_is_no_archive_it_knows() {
     assert!(inspect(Database::new("x").plain().as_bytes(), 100).is_err());
 }
 
+/// A table whose rows stop without the line that ends them, in an archive that is whole otherwise.
+#[test]
+fn rows_without_their_end_are_noticed() {
+    let whole = database().archive(ArchiveCodec::None);
+    let end = whole.windows(5).position(|five| five == b"\\.\n\n\n").expect("the rows have an end");
+    let mut cut = whole;
+    cut[end] = b'x';
+    let error = inspect(&cut, 1_000).expect_err("the rows have no end");
+    assert!(error.to_string().contains("public.users"), "{error}");
+}
+
 proptest! {
     #[test]
     fn chunk_boundaries_never_change_the_result(chunk in 1_usize..9_000) {

@@ -343,6 +343,11 @@ async fn verify_compares_what_the_files_hold() {
     let open = |artifact: &supakeep_model::artifact::Artifact| trial.memory.open(&head.id, &artifact.path);
     let proof = verify(&manifest, open, &*trial.clock, |_| {}).await;
     assert_eq!(proof.differences, ["postgres: table public.users: 301 rows recorded, 300 found"]);
+    manifest.databases[0].fingerprint.as_mut().expect("it has one").tables[1].rows -= 1;
+    manifest.artifacts.retain(|artifact| artifact.path != "postgres.sql.gz");
+    let open = |artifact: &supakeep_model::artifact::Artifact| trial.memory.open(&head.id, &artifact.path);
+    let proof = verify(&manifest, open, &*trial.clock, |_| {}).await;
+    assert_eq!(proof.differences, ["postgres: no file holds its dump"]);
     manifest.artifacts.clear();
     manifest.databases.clear();
     let open = |artifact: &supakeep_model::artifact::Artifact| trial.memory.open(&head.id, &artifact.path);

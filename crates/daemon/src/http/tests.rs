@@ -320,9 +320,9 @@ async fn with_a_token_only_who_has_it_starts_a_run() {
         page.ask("POST", &format!("/api/v1/profiles/{profile}/run"), authorization).await
     };
     let (longer, shorter) = (format!("Bearer {TOKEN}x"), format!("Bearer {}", &TOKEN[1..]));
-    let other_case = format!("bearer {TOKEN}");
+    let (other_case, other_scheme) = (format!("bearer {TOKEN}"), format!("Basic {TOKEN}"));
     let wrong =
-        [None, Some(""), Some("Bearer "), Some(TOKEN), Some("Basic eDp5"), Some(&longer), Some(&shorter)];
+        [None, Some(""), Some("Bearer "), Some(TOKEN), Some(&other_scheme), Some(&longer), Some(&shorter)];
     for authorization in wrong {
         let answer = post("daily", authorization).await;
         answer.refused(StatusCode::UNAUTHORIZED, "usage-invalid");
