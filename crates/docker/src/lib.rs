@@ -13,6 +13,7 @@ mod fake;
 mod feed;
 mod own_container;
 mod psql;
+mod scratch;
 mod server;
 mod services;
 mod session;

@@ -47,17 +47,23 @@ if [ "$(id -u)" = 0 ]; then chown "$(stat -c %u:%g "$2")" "$1.new"; fi
 chmod 600 "$1.new"
 mv -f "$1.new" "$1""#;
 
-/// A live stack.
+/// A live stack, or a scratch server.
 pub(crate) struct DockerSite {
     stack: DockerStack,
     server: DockerServer,
+    is_scratch: bool,
 }
 
 impl DockerSite {
     /// The stack's site, as soon as its server answers. `run` names the run on the server.
     pub(crate) async fn open(stack: DockerStack, run: &str) -> Result<DockerSite, StackError> {
         let server = stack.wait_for_server(run).await?;
-        Ok(DockerSite { stack, server })
+        Ok(DockerSite { stack, server, is_scratch: false })
+    }
+
+    /// A scratch server, which has no services around it.
+    pub(crate) fn scratch(stack: DockerStack, server: DockerServer) -> DockerSite {
+        DockerSite { stack, server, is_scratch: true }
     }
 
     fn client(&self) -> &Client {
@@ -99,6 +105,9 @@ impl Site for DockerSite {
     }
 
     async fn services(&self) -> Result<Vec<Service>, StackError> {
+        if self.is_scratch {
+            return Ok(Vec::new());
+        }
         let docker = &self.client().docker;
         let mut spared = vec![self.client().container.clone()];
         spared.extend(own_id());

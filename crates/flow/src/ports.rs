@@ -12,7 +12,9 @@ pub use observer::{Observer, Silent};
 pub use repository::{
     FailedFiles, Repository, RunLock, Space, StagedFile, StagedFiles, Staging, StoreError, Stored,
 };
-pub use site::{ArchiveRestore, Elevation, Input, OnError, OnProgress, Placed, Service, Site, Sites};
+pub use site::{
+    ArchiveRestore, Elevation, Input, OnError, OnProgress, Placed, Scratch, ScratchSpec, Service, Site, Sites,
+};
 pub use stack::{
     DatabaseFacts, DumpKind, DumpRequest, Server, ServerFacts, Snapshot, SourceStream, Stack, StackError,
 };

@@ -31,9 +31,11 @@ use crate::kill_point::kill_point;
 use crate::ports::{RunLock, Service, Site, Sites};
 pub use compare::{DatabaseReport, compare_database, fingerprint};
 pub use content::restore_content;
-use databases::Closed;
+pub(crate) use content::{files, small};
 pub use databases::fill_new_database;
+pub(crate) use databases::{Closed, Making};
 pub use globals::restore_globals;
+pub(crate) use globals::{SERVICE_ROLES, root_key};
 pub use plan::{PlannedDatabase, RestorePlan, plan};
 
 /// What is to be restored, and how.
@@ -277,8 +279,7 @@ impl<'a> Run<'a> {
     }
 
     async fn root_key(&mut self) -> Result<(), Failure> {
-        let Some(wanted) = globals::root_key(&self.spec.manifest, &*self.ports.backup.repository).await?
-        else {
+        let Some(wanted) = root_key(&self.spec.manifest, &*self.ports.backup.repository).await? else {
             return Ok(());
         };
         let current = self.site.server().root_key().await?;
@@ -296,34 +297,19 @@ impl<'a> Run<'a> {
     }
 
     async fn databases(&mut self) -> Result<(), Failure> {
-        let repository = &*self.ports.backup.repository;
-        let elevation = databases::elevate(self.site).await?;
-        let mut restored = Ok(());
-        for database in self.spec.databases() {
-            self.enter(Phase::RestoreDatabase, &database.name);
-            let making = databases::Making {
-                manifest: &self.spec.manifest,
-                repository,
-                site: self.site,
-                observer: &*self.ports.backup.observer,
-                safety: self.journal.safety.as_ref(),
-                jobs: self.spec.jobs,
-            };
-            match making.replace(database).await {
-                Ok(closed) => self.closed.push(closed),
-                Err(failure) => {
-                    restored = Err(failure);
-                    break;
-                }
-            }
-            kill_point("restore-database");
-        }
-        // On every path: `postgres` never stays a superuser.
-        let lowered = match elevation {
-            Some(elevation) => elevation.end().await.map_err(Failure::from),
-            None => Ok(()),
+        let making = Making {
+            manifest: &self.spec.manifest,
+            repository: &*self.ports.backup.repository,
+            site: self.site,
+            observer: &*self.ports.backup.observer,
+            safety: self.journal.safety.as_ref(),
+            jobs: self.spec.jobs,
         };
-        restored.and(lowered)
+        let mut closed = Vec::new();
+        let enter = |name: &str| self.enter(Phase::RestoreDatabase, name);
+        let made = making.replace_all(self.spec.databases(), enter, &mut closed).await;
+        self.closed = closed;
+        made
     }
 
     async fn compare(&mut self) -> Result<Vec<DatabaseReport>, Failure> {

@@ -118,9 +118,37 @@ pub trait Site: Send + Sync {
     async fn elevate(&self, role: &str) -> Result<Box<dyn Elevation>, StackError>;
 }
 
+/// What a scratch server may take of the machine that it shares with the stack.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ScratchSpec {
+    /// Memory; beyond it the engine ends it.
+    pub memory_bytes: u64,
+    /// Cores.
+    pub cpus: f64,
+}
+
+/// A server that is made for one drill.
+#[async_trait]
+pub trait Scratch: Send + Sync {
+    /// The server. It has no services, and nobody but us reaches it.
+    fn site(&self) -> &dyn Site;
+
+    /// Removes it and all it holds.
+    async fn remove(self: Box<Self>) -> Result<(), StackError>;
+}
+
 /// Finds and makes sites.
 #[async_trait]
 pub trait Sites: Send + Sync {
     /// The live stack. `run` names the run on the server.
     async fn live(&self, run: &str) -> Result<Box<dyn Site>, StackError>;
+
+    /// Makes a server of the very image that the stack's database has, empty but for what the image
+    /// itself puts there, and waits until it answers. The stack does not have to run, and is not touched.
+    /// Whoever is cancelled in the middle of this calls [`Sites::sweep`].
+    async fn scratch(&self, run: &str, spec: &ScratchSpec) -> Result<Box<dyn Scratch>, StackError>;
+
+    /// Removes every scratch server of this repository, whoever made it. The caller sees to it that no
+    /// drill is in progress. Idempotent.
+    async fn sweep(&self) -> Result<(), StackError>;
 }

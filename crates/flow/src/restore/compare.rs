@@ -17,7 +17,7 @@ use crate::verify::inspector;
 const WAITING_CHUNKS: usize = 4;
 
 /// A database that was restored, compared with the backup's record.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct DatabaseReport {
     /// Its name.
     pub name: String,

@@ -33,7 +33,7 @@ pub(super) fn open(
 }
 
 /// A small file as text.
-pub(super) async fn small(
+pub(crate) async fn small(
     manifest: &Manifest,
     repository: &dyn Repository,
     artifact: &Artifact,
@@ -45,7 +45,7 @@ pub(super) async fn small(
 }
 
 /// The files of this part of a database.
-pub(super) fn files<'a>(manifest: &'a Manifest, part: Part, database: &'a str) -> Vec<&'a Artifact> {
+pub(crate) fn files<'a>(manifest: &'a Manifest, part: Part, database: &'a str) -> Vec<&'a Artifact> {
     let of_it = |file: &&Artifact| file.part == part && file.database.as_deref() == Some(database);
     manifest.artifacts.iter().filter(of_it).collect()
 }

@@ -33,7 +33,7 @@ fn literal(text: &str) -> String {
 }
 
 /// Makes `postgres` a superuser for a while, where there is one that is none. It cannot log in meanwhile.
-pub(super) async fn elevate(site: &dyn Site) -> Result<Option<Box<dyn Elevation>>, Failure> {
+async fn elevate(site: &dyn Site) -> Result<Option<Box<dyn Elevation>>, Failure> {
     let query = format!("SELECT count(*) FROM pg_roles WHERE rolname = '{OWNER}' AND NOT rolsuper");
     let is_wanted = site.sql("template1", &query).await?.trim() == "1";
     Ok(if is_wanted { Some(site.elevate(OWNER).await?) } else { None })
@@ -51,19 +51,48 @@ pub(super) async fn lower(site: &dyn Site) {
 }
 
 /// What is needed to make a database again.
-pub(super) struct Making<'a> {
-    pub(super) manifest: &'a Manifest,
-    pub(super) repository: &'a dyn Repository,
-    pub(super) site: &'a dyn Site,
-    pub(super) observer: &'a dyn Observer,
+pub(crate) struct Making<'a> {
+    pub(crate) manifest: &'a Manifest,
+    pub(crate) repository: &'a dyn Repository,
+    pub(crate) site: &'a dyn Site,
+    pub(crate) observer: &'a dyn Observer,
     /// What was saved of the stack before.
-    pub(super) safety: Option<&'a BackupId>,
-    pub(super) jobs: usize,
+    pub(crate) safety: Option<&'a BackupId>,
+    pub(crate) jobs: usize,
 }
 
 impl Making<'_> {
+    /// Replaces one database after the other while `postgres` is a superuser, which it never stays.
+    /// `enter` is told which one begins; those that are filled stay `closed`.
+    pub(crate) async fn replace_all<'d>(
+        &self,
+        databases: impl Iterator<Item = &'d DatabaseRecord> + Send,
+        enter: impl Fn(&str) + Send + Sync,
+        closed: &mut Vec<Closed>,
+    ) -> Result<(), Failure> {
+        let elevation = elevate(self.site).await?;
+        let mut restored = Ok(());
+        for database in databases {
+            enter(&database.name);
+            match self.replace(database).await {
+                Ok(filled) => closed.push(filled),
+                Err(failure) => {
+                    restored = Err(failure);
+                    break;
+                }
+            }
+            kill_point("restore-database");
+        }
+        // On every path.
+        let lowered = match elevation {
+            Some(elevation) => elevation.end().await.map_err(Failure::from),
+            None => Ok(()),
+        };
+        restored.and(lowered)
+    }
+
     /// Drops the database if it is there, makes it and fills it. It stays closed.
-    pub(super) async fn replace(&self, database: &DatabaseRecord) -> Result<Closed, Failure> {
+    async fn replace(&self, database: &DatabaseRecord) -> Result<Closed, Failure> {
         let own = self.own_settings(&database.name).await?;
         self.drop(&database.name).await?;
         kill_point("restore-dropped");
@@ -155,7 +184,7 @@ impl Making<'_> {
 }
 
 /// A database that takes nobody but superusers.
-pub(super) struct Closed {
+pub(crate) struct Closed {
     database: String,
     /// How many it took before, as the backup has it.
     limit: i64,
@@ -163,7 +192,7 @@ pub(super) struct Closed {
 
 impl Closed {
     /// Lets others in again.
-    pub(super) async fn open(&self, site: &dyn Site) -> Result<(), Failure> {
+    pub(crate) async fn open(&self, site: &dyn Site) -> Result<(), Failure> {
         let Closed { database, limit } = self;
         let open = format!("ALTER DATABASE {} CONNECTION LIMIT {limit}", quoted(database));
         site.sql("template1", &open).await?;

@@ -13,7 +13,7 @@ use crate::ports::{Input, OnError, Repository, Site};
 
 /// Which roles the services of a stack log in with: their passwords belong to the stack's `.env`, so a
 /// stack keeps its own.
-const SERVICE_ROLES: &str = "SELECT coalesce(json_agg(rolname), '[]') FROM pg_authid WHERE rolpassword IS NOT NULL \
+pub(crate) const SERVICE_ROLES: &str = "SELECT coalesce(json_agg(rolname), '[]') FROM pg_authid WHERE rolpassword IS NOT NULL \
 AND (rolname LIKE 'supabase\\_%' OR rolname IN ('postgres', 'authenticator', 'pgbouncer', 'dashboard_user'))";
 
 /// The longest root key that is believed.
@@ -75,7 +75,7 @@ fn without_passwords(globals: &str, kept: &[String]) -> String {
 }
 
 /// The root key that the backup holds.
-pub(super) async fn root_key(
+pub(crate) async fn root_key(
     manifest: &Manifest,
     repository: &dyn Repository,
 ) -> Result<Option<Secret<Vec<u8>>>, Failure> {
