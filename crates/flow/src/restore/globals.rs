@@ -61,17 +61,25 @@ fn without_passwords(globals: &str, kept: &[String]) -> String {
     for statement in statements(globals) {
         let statement = String::from_utf8_lossy(&statement).into_owned();
         let is_kept = name_after(&statement, "ALTER ROLE ").is_some_and(|role| kept.contains(&role));
-        let password = statement.find(" PASSWORD '").filter(|_| is_kept && statement.contains(" WITH "));
-        match password {
-            Some(at) => {
-                out.push_str(&statement[..at]);
-                out.push(';');
-            }
-            None => out.push_str(&statement),
+        if is_kept {
+            out.push_str(&without_password(&statement));
+        } else {
+            out.push_str(&statement);
         }
         out.push('\n');
     }
     out
+}
+
+/// A statement that alters a role, without the password; until when it was valid stays.
+pub(crate) fn without_password(statement: &str) -> String {
+    const BEGIN: &str = " PASSWORD '";
+    let is_role = statement.starts_with("ALTER ROLE ") && statement.contains(" WITH ");
+    let Some(at) = statement.find(BEGIN).filter(|_| is_role) else { return statement.to_owned() };
+    // Neither SCRAM verifiers nor MD5 hashes have a quote in them.
+    let rest = &statement[at + BEGIN.len()..];
+    let rest = rest.split_once('\'').map_or(";", |(_, rest)| rest);
+    format!("{}{rest}", &statement[..at])
 }
 
 /// The root key that the backup holds.
@@ -107,6 +115,17 @@ ALTER ROLE authenticator SET statement_timeout TO '8s';
         assert!(script.contains("LOGIN PASSWORD 'SCRAM-SHA-256$4096:d$e:f';\n"), "{script}");
         assert!(script.contains("SET statement_timeout TO '8s';\n"), "{script}");
         assert!(without_passwords(GLOBALS, &[]).contains("a$b:c"));
+    }
+
+    #[test]
+    fn a_password_goes_alone() {
+        let statement = "ALTER ROLE a WITH LOGIN PASSWORD 'SCRAM$x' VALID UNTIL '2099-12-31 00:00:00+00';";
+        assert_eq!(
+            without_password(statement),
+            "ALTER ROLE a WITH LOGIN VALID UNTIL '2099-12-31 00:00:00+00';"
+        );
+        let setting = "ALTER ROLE a SET application_name TO ' PASSWORD ';";
+        assert_eq!(without_password(setting), setting);
     }
 
     #[test]
