@@ -1,6 +1,6 @@
 //! A backup and, if it succeeds, what follows from it: retention.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use supakeep_model::event::{Phase, RunEvent};
 use supakeep_model::keep::KeepPolicy;
@@ -33,18 +33,14 @@ impl Retention {
 
     /// What the policies remove now.
     pub fn plan(&self, ports: &Ports) -> Result<PrunePlan, Failure> {
-        self.with_rules(ports, &BTreeSet::new(), |rules| Ok(plan(&ports.repository.catalog()?, rules)))
+        self.with_rules(ports, |rules| Ok(plan(&ports.repository.catalog()?, rules)))?
     }
 
     /// Hands the rules to `decide`.
-    pub fn with_rules<T>(
-        &self,
-        ports: &Ports,
-        in_use: &BTreeSet<supakeep_model::id::BackupId>,
-        decide: impl FnOnce(&Rules<'_>) -> T,
-    ) -> T {
+    pub fn with_rules<T>(&self, ports: &Ports, decide: impl FnOnce(&Rules<'_>) -> T) -> Result<T, Failure> {
         let policies = self.policies.iter().map(|(name, policy)| (name.as_str(), *policy)).collect();
-        decide(&Rules { policies, zone: &self.zone, now: ports.clock.now(), in_use })
+        let in_use = ports.repository.in_use()?;
+        Ok(decide(&Rules { policies, zone: &self.zone, now: ports.clock.now(), in_use: &in_use }))
     }
 }
 

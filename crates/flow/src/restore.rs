@@ -35,7 +35,7 @@ pub(crate) use content::{files, small};
 pub use databases::fill_new_database;
 pub(crate) use databases::{Closed, Making};
 pub use globals::restore_globals;
-pub(crate) use globals::{SERVICE_ROLES, root_key};
+pub(crate) use globals::{SERVICE_ROLES, root_key, without_password};
 pub use plan::{PlannedDatabase, RestorePlan, plan};
 
 /// What is to be restored, and how.

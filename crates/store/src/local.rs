@@ -5,9 +5,10 @@
 //! <path>/<stack>/latest -> <id>         and latest-<profile>
 //! <path>/<stack>/.incoming/<id>/        being made, or being removed
 //! <path>/<stack>/.failed/<id>/          the record of a failed run
-//! <path>/<stack>/.lock  .supakeep.json  .restore.json
+//! <path>/<stack>/.lock  .drill.lock  .supakeep.json  .restore.json
 //! ```
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -139,6 +140,15 @@ impl Repository for LocalRepository {
         Ok(Box::new(lock))
     }
 
+    fn lock_drill(&self, drilled: Option<&BackupId>) -> Result<Box<dyn RunLock>, StoreError> {
+        self.prepare()?;
+        Ok(Box::new(lock::take_drill(&self.folder, drilled.map_or("", BackupId::as_str))?))
+    }
+
+    fn in_use(&self) -> Result<BTreeSet<BackupId>, StoreError> {
+        Ok(lock::drilled(&self.folder)?.into_iter().filter_map(|id| id.parse().ok()).collect())
+    }
+
     fn space(&self) -> Result<Space, StoreError> {
         let found =
             rustix::fs::statvfs(&self.path).map_err(refused("ask for the free space of", &self.path))?;
@@ -173,6 +183,18 @@ impl Repository for LocalRepository {
 
     fn amend(&self, manifest: &Manifest) -> Result<(), StoreError> {
         replace_file(&self.place(&manifest.head.id)?.join(manifest::FILE), &manifest.to_json())
+    }
+
+    fn update(&self, id: &BackupId, change: &mut dyn FnMut(&mut Manifest)) -> Result<Manifest, StoreError> {
+        let _held = lock::hold(&self.folder)?;
+        let mut manifest = self.manifest(id)?;
+        change(&mut manifest);
+        self.amend(&manifest)?;
+        Ok(manifest)
+    }
+
+    fn attach(&self, id: &BackupId, name: &str, content: &[u8]) -> Result<(), StoreError> {
+        replace_file(&below(&self.place(id)?, name)?, content)
     }
 
     fn remove(&self, id: &BackupId) -> Result<(), StoreError> {

@@ -29,7 +29,10 @@ macro_rules! conformance_suite {
             a_name_is_never_taken_twice,
             the_lock_is_taken_once,
             taking_the_lock_removes_what_is_half_made,
+            a_drill_takes_no_run_its_turn_and_its_backup_is_in_use,
             a_manifest_is_replaced_in_one_step,
+            changes_of_a_manifest_do_not_lose_one_another,
+            a_file_can_be_put_beside_a_manifest,
             what_is_removed_is_gone_and_the_rest_stays,
             what_is_not_there_is_not_found,
             paths_never_lead_out_of_a_backup,
@@ -196,6 +199,51 @@ pub async fn a_manifest_is_replaced_in_one_step(repository: Subject) {
     assert_eq!(catalog.entries().next(), Some(&amended.head), "the catalog shows the old one");
     assert_eq!(content(&repository, "b_1", "postgres.sql.gz").await.expect("untouched"), b"content");
     refused(repository.amend(&record("b_9")), Code::BackupNotFound);
+}
+
+pub async fn a_drill_takes_no_run_its_turn_and_its_backup_is_in_use(repository: Subject) {
+    let in_use = || repository.in_use().expect("it can be asked");
+    assert!(in_use().is_empty());
+    let drill = repository.lock_drill(Some(&id("b_1"))).expect("nobody has it");
+    assert_eq!(in_use().into_iter().collect::<Vec<_>>(), [id("b_1")]);
+    refused(repository.lock_drill(None).map(|_| ()), Code::Busy);
+    let _run = repository.lock().expect("a drill does not have it");
+    drop(drill);
+    assert!(in_use().is_empty());
+    let nothing = repository.lock_drill(None).expect("nobody has it any more");
+    assert!(in_use().is_empty());
+    drop(nothing);
+}
+
+pub async fn changes_of_a_manifest_do_not_lose_one_another(repository: Subject) {
+    let _lock = repository.lock().expect("nobody has it");
+    backup(&repository, "b_1");
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let repository = &repository;
+            scope.spawn(move || {
+                let note = |manifest: &mut Manifest| manifest.head.warnings.push(number.to_string());
+                repository.update(&id("b_1"), &mut { note }).expect("it is there")
+            });
+        }
+    });
+    let mut noted = repository.manifest(&id("b_1")).expect("it is there").head.warnings;
+    noted.retain(|warning| warning.len() == 1);
+    noted.sort_unstable();
+    assert_eq!(noted, ["0", "1", "2", "3", "4", "5", "6", "7"]);
+    refused(repository.update(&id("b_9"), &mut |_| {}), Code::BackupNotFound);
+}
+
+pub async fn a_file_can_be_put_beside_a_manifest(repository: Subject) {
+    let _lock = repository.lock().expect("nobody has it");
+    backup(&repository, "b_1");
+    for text in ["one", "two"] {
+        repository.attach(&id("b_1"), "drill.json", text.as_bytes()).expect("there is room");
+        let found = content(&repository, "b_1", "drill.json").await.expect("it is there");
+        assert_eq!(found, text.as_bytes());
+    }
+    refused(repository.attach(&id("b_1"), "../x", b""), Code::ManifestDamaged);
+    refused(repository.attach(&id("b_9"), "drill.json", b""), Code::BackupNotFound);
 }
 
 pub async fn what_is_removed_is_gone_and_the_rest_stays(repository: Subject) {

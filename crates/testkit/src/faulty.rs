@@ -1,6 +1,6 @@
 //! A decorator that makes any repository fail at a given call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Write};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -178,6 +178,15 @@ impl Repository for FaultyRepository {
         self.inner.lock()
     }
 
+    fn lock_drill(&self, drilled: Option<&BackupId>) -> Result<Box<dyn RunLock>, StoreError> {
+        self.check(Operation::Lock)?;
+        self.inner.lock_drill(drilled)
+    }
+
+    fn in_use(&self) -> Result<BTreeSet<BackupId>, StoreError> {
+        self.inner.in_use()
+    }
+
     fn space(&self) -> Result<Space, StoreError> {
         self.check(Operation::Space)?;
         self.inner.space()
@@ -205,6 +214,16 @@ impl Repository for FaultyRepository {
     fn amend(&self, manifest: &Manifest) -> Result<(), StoreError> {
         self.check(Operation::Amend)?;
         self.inner.amend(manifest)
+    }
+
+    fn update(&self, id: &BackupId, change: &mut dyn FnMut(&mut Manifest)) -> Result<Manifest, StoreError> {
+        self.check(Operation::Amend)?;
+        self.inner.update(id, change)
+    }
+
+    fn attach(&self, id: &BackupId, name: &str, content: &[u8]) -> Result<(), StoreError> {
+        self.check(Operation::Write)?;
+        self.inner.attach(id, name, content)
     }
 
     fn remove(&self, id: &BackupId) -> Result<(), StoreError> {

@@ -1,6 +1,6 @@
 //! A repository in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Component, Path};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,6 +55,7 @@ impl State {
 pub struct MemoryRepository {
     state: Arc<Mutex<State>>,
     locked: Arc<AtomicBool>,
+    drilled: Arc<Mutex<Option<Option<BackupId>>>>,
 }
 
 impl Default for MemoryRepository {
@@ -69,7 +70,11 @@ impl Default for MemoryRepository {
             space,
             room_bytes: usize::MAX,
         };
-        MemoryRepository { state: Arc::new(Mutex::new(state)), locked: Arc::default() }
+        MemoryRepository {
+            state: Arc::new(Mutex::new(state)),
+            locked: Arc::default(),
+            drilled: Arc::default(),
+        }
     }
 }
 
@@ -151,6 +156,16 @@ impl Drop for MemoryLock {
     }
 }
 
+struct MemoryDrillLock(Arc<Mutex<Option<Option<BackupId>>>>);
+
+impl RunLock for MemoryDrillLock {}
+
+impl Drop for MemoryDrillLock {
+    fn drop(&mut self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
 impl Repository for MemoryRepository {
     fn prepare(&self) -> Result<(), StoreError> {
         Ok(())
@@ -170,6 +185,20 @@ impl Repository for MemoryRepository {
         }
         self.state().incoming.clear();
         Ok(Box::new(MemoryLock(Arc::clone(&self.locked))))
+    }
+
+    fn lock_drill(&self, drilled: Option<&BackupId>) -> Result<Box<dyn RunLock>, StoreError> {
+        let mut held = self.drilled.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.is_some() {
+            return Err(StoreError::new(Code::Busy, "a drill is going on"));
+        }
+        *held = Some(drilled.cloned());
+        Ok(Box::new(MemoryDrillLock(Arc::clone(&self.drilled))))
+    }
+
+    fn in_use(&self) -> Result<BTreeSet<BackupId>, StoreError> {
+        let held = self.drilled.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(held.iter().flatten().cloned().collect())
     }
 
     fn space(&self) -> Result<Space, StoreError> {
@@ -207,6 +236,22 @@ impl Repository for MemoryRepository {
 
     fn amend(&self, manifest: &Manifest) -> Result<(), StoreError> {
         self.state().find(&manifest.head.id)?.manifest = manifest.to_json();
+        Ok(())
+    }
+
+    fn update(&self, id: &BackupId, change: &mut dyn FnMut(&mut Manifest)) -> Result<Manifest, StoreError> {
+        let mut state = self.state();
+        let backup = state.find(id)?;
+        let mut manifest = Manifest::parse(&backup.manifest)
+            .map_err(|error: ManifestError| StoreError::new(error.code(), error.to_string()))?;
+        change(&mut manifest);
+        backup.manifest = manifest.to_json();
+        Ok(manifest)
+    }
+
+    fn attach(&self, id: &BackupId, name: &str, content: &[u8]) -> Result<(), StoreError> {
+        check(name)?;
+        self.state().find(id)?.files.insert(name.to_owned(), content.to_vec());
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! The repository: where backups are.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -67,6 +68,13 @@ pub trait Repository: Send + Sync {
     /// removed: whoever made it does not run any more.
     fn lock(&self) -> Result<Box<dyn RunLock>, StoreError>;
 
+    /// Takes the lock of drills, of which there is one at a time, or fails at once with [`Code::Busy`]. It
+    /// excludes no run: until it is dropped, `drilled` is in use and nothing more.
+    fn lock_drill(&self, drilled: Option<&BackupId>) -> Result<Box<dyn RunLock>, StoreError>;
+
+    /// The backups that somebody reads for so long that they must not be removed.
+    fn in_use(&self) -> Result<BTreeSet<BackupId>, StoreError>;
+
     /// Room on the file system.
     fn space(&self) -> Result<Space, StoreError>;
 
@@ -84,6 +92,14 @@ pub trait Repository: Send + Sync {
 
     /// Replaces the manifest of a backup, in one step.
     fn amend(&self, manifest: &Manifest) -> Result<(), StoreError>;
+
+    /// Reads the manifest of a backup, has it changed, and replaces it, in one step that nobody else's
+    /// comes between: what was found out at the same time by two is noted by both. Needs no lock of a run,
+    /// and waits for none. Returns the new manifest.
+    fn update(&self, id: &BackupId, change: &mut dyn FnMut(&mut Manifest)) -> Result<Manifest, StoreError>;
+
+    /// Puts a file of supakeep's own beside the manifest of a backup, or replaces it, in one step.
+    fn attach(&self, id: &BackupId, name: &str, content: &[u8]) -> Result<(), StoreError>;
 
     /// Removes a backup: it is gone with one rename, and its files after that.
     fn remove(&self, id: &BackupId) -> Result<(), StoreError>;

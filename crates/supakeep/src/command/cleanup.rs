@@ -1,6 +1,5 @@
 //! `supakeep cleanup`
 
-use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use comfy_table::Cell;
@@ -21,10 +20,10 @@ pub(crate) fn run(context: &Context, older_than: Option<Duration>, dry_run: bool
     // A dry run reads only; it need not wait for a backup that is running.
     let lock = if dry_run { None } else { Some(ports.repository.lock()?) };
     let catalog = context.catalog()?;
-    let plan = context.wire.retention().with_rules(&ports, &BTreeSet::new(), |rules| match older_than {
+    let plan = context.wire.retention().with_rules(&ports, |rules| match older_than {
         Some(age) => plan_older_than(&catalog, age, rules),
         None => plan(&catalog, rules),
-    });
+    })?;
     let report = match &lock {
         Some(lock) => {
             let report = prune(&*ports.repository, &plan, &*observer, &**lock);

@@ -27,6 +27,7 @@ pub(crate) fn run(context: &Context, ids: &[String], yes: bool) -> Outcome {
         }
     }
     check_needed(&catalog, &chosen)?;
+    check_unused(&repository.in_use()?, &chosen)?;
     if !yes {
         confirm(context, &chosen)?;
     }
@@ -55,6 +56,14 @@ fn check_needed(catalog: &Catalog, chosen: &[ManifestHead]) -> Result<(), Comman
         }
     }
     Ok(())
+}
+
+/// A drill reads a backup for as long as restoring it takes.
+fn check_unused(in_use: &BTreeSet<BackupId>, chosen: &[ManifestHead]) -> Result<(), CommandError> {
+    match chosen.iter().find(|head| in_use.contains(&head.id)) {
+        Some(head) => Err(CommandError::new(Code::Busy, format!("{} is being drilled", head.id))),
+        None => Ok(()),
+    }
 }
 
 fn confirm(context: &Context, chosen: &[ManifestHead]) -> Result<(), CommandError> {

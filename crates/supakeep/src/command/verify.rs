@@ -6,6 +6,7 @@ use supakeep_flow::backup::link;
 use supakeep_flow::ports::Repository as _;
 use supakeep_flow::verify::verify;
 use supakeep_model::code::Code;
+use supakeep_model::manifest::Manifest;
 use supakeep_model::manifest_head::{ManifestHead, Outcome as RunOutcome, Proof};
 
 use super::{Context, Outcome};
@@ -60,17 +61,22 @@ async fn one(
             }
         }
     };
-    manifest.head.verified = Some(proof.clone());
-    if let Some(suspicion) = manifest.head.suspicion.as_mut().filter(|_| accept && proof.ok) {
-        suspicion.accepted_at = Some(context.wire.clock.now());
-    }
-    if let Err(error) = repository.amend(&manifest) {
-        if accept {
-            return Err(error.into());
+    let now = context.wire.clock.now();
+    let note = |manifest: &mut Manifest| {
+        manifest.head.verified = Some(proof.clone());
+        if let Some(suspicion) = manifest.head.suspicion.as_mut().filter(|_| accept && proof.ok) {
+            suspicion.accepted_at = Some(now);
         }
+    };
+    match repository.update(&head.id, &mut { note }) {
+        Ok(noted) => manifest = noted,
+        Err(error) if accept => return Err(error.into()),
         // A full or read-only disk is no reason not to say what was found.
-        context.output.note(format!("warning[{}]: the result cannot be noted: {error}", error.code));
-        return Ok((manifest.head, proof));
+        Err(error) => {
+            context.output.note(format!("warning[{}]: the result cannot be noted: {error}", error.code));
+            note(&mut manifest);
+            return Ok((manifest.head, proof));
+        }
     }
     // What is good may have changed, and with it what `latest` means. A run in progress does it itself.
     if let Ok(_lock) = repository.lock() {
