@@ -1,6 +1,7 @@
 //! Events as log lines: the one place where a run is logged.
 
 use supakeep_flow::ports::Observer;
+use supakeep_model::code::Code;
 use supakeep_model::event::{Phase, RunEvent};
 use supakeep_model::manifest_head::{ManifestHead, Outcome};
 use supakeep_model::quantity::show_bytes;
@@ -33,6 +34,7 @@ impl Observer for LogObserver {
                 let ok = head.verified.as_ref().is_some_and(|proof| proof.ok);
                 tracing::info!(id = %head.id, ok, "verified");
             }
+            RunEvent::Drilled { head } => drilled(head),
             RunEvent::Pruned { id, profile, stored_bytes } => {
                 let profile = profile.as_deref().unwrap_or("-");
                 tracing::info!(%id, profile, freed = show_bytes(*stored_bytes), "removed by retention");
@@ -41,6 +43,17 @@ impl Observer for LogObserver {
                 tracing::error!(code = %code, hint = code.hint(), "{message}");
             }
         }
+    }
+}
+
+fn drilled(head: &ManifestHead) {
+    let Some(proof) = &head.drilled else { return };
+    let (id, seconds) = (&head.id, proof.duration_seconds);
+    if proof.ok {
+        tracing::info!(%id, seconds, "drilled: it restores to what was recorded");
+    } else {
+        let (code, differences) = (Code::DrillFailed, proof.differences.join("; "));
+        tracing::error!(%id, seconds, code = %code, hint = code.hint(), "the drill failed: {differences}");
     }
 }
 

@@ -9,6 +9,7 @@ use prometheus::{
 use supakeep_flow::ports::Observer;
 use supakeep_model::OffsetDateTime;
 use supakeep_model::catalog::Catalog;
+use supakeep_model::code::Code;
 use supakeep_model::event::RunEvent;
 use supakeep_model::health::{Health, ProfileHealth};
 use supakeep_model::manifest_head::{Build, ManifestHead, Outcome, Proof};
@@ -283,6 +284,11 @@ impl Observer for Metrics {
             }
             RunEvent::Pruned { .. } => self.pruned.inc(),
             RunEvent::Fault { code, .. } => self.errors.with_label_values(&[code.as_str()]).inc(),
+            RunEvent::Drilled { head } => {
+                if head.drilled.as_ref().is_some_and(|proof| !proof.ok) {
+                    self.errors.with_label_values(&[Code::DrillFailed.as_str()]).inc();
+                }
+            }
             RunEvent::Started { .. }
             | RunEvent::Entered { .. }
             | RunEvent::Progressed { .. }

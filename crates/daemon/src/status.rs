@@ -186,6 +186,7 @@ impl Observer for Status {
             RunEvent::Entered { .. }
             | RunEvent::Progressed { .. }
             | RunEvent::Verified { .. }
+            | RunEvent::Drilled { .. }
             | RunEvent::Pruned { .. }
             | RunEvent::Fault { .. } => {}
         }

@@ -31,6 +31,9 @@ pub const RESTORE_POINTS: [&str; 9] = [
     "restore-started",
 ];
 
+/// Every point of a drill's own.
+pub const DRILL_POINTS: [&str; 2] = ["drill-made", "drill-restored"];
+
 /// Every point, in the order in which a backup passes them.
 pub const POINTS: [&str; 9] = [
     "backup-started",

@@ -1,9 +1,10 @@
-//! One run from end to end: backup, verify, prune. And the ports through which it reaches a stack and
+//! One run from end to end: backup, verify, restore, drill, prune. And the ports through which it reaches a stack and
 //! a repository.
 
 pub mod backup;
 pub mod cancel;
 pub mod cycle;
+pub mod drill;
 pub mod failure;
 pub mod inspect;
 pub mod kill_point;

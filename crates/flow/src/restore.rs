@@ -33,7 +33,7 @@ pub use compare::{DatabaseReport, compare_database, fingerprint};
 pub use content::restore_content;
 pub(crate) use content::{files, small};
 pub use databases::fill_new_database;
-pub(crate) use databases::{Closed, Making};
+pub(crate) use databases::{Closed, Making, is_own_setting, literal};
 pub use globals::restore_globals;
 pub(crate) use globals::{SERVICE_ROLES, root_key, without_password};
 pub use plan::{PlannedDatabase, RestorePlan, plan};

@@ -42,6 +42,10 @@ pub enum Phase {
     Restart,
     /// Starting the services that were stopped.
     StartServices,
+    /// Making a server for a drill.
+    MakeScratch,
+    /// Opening the vault's secrets, and asking what a person wants to be asked.
+    Check,
 }
 
 impl Phase {
@@ -63,6 +67,8 @@ impl Phase {
             Phase::Compare => "comparing",
             Phase::Restart => "restarting",
             Phase::StartServices => "starting",
+            Phase::MakeScratch => "making a scratch server",
+            Phase::Check => "checking",
         }
     }
 }
@@ -122,6 +128,11 @@ pub enum RunEvent {
     },
     /// The stored files of a backup were read again.
     Verified {
+        /// The record, with the new result in it.
+        head: Box<ManifestHead>,
+    },
+    /// A backup was restored into a scratch server and compared.
+    Drilled {
         /// The record, with the new result in it.
         head: Box<ManifestHead>,
     },

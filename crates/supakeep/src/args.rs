@@ -116,6 +116,14 @@ pub(crate) enum Command {
         #[arg(long, short)]
         yes: bool,
     },
+    /// Restore a backup into a scratch container, and compare with what it recorded
+    Drill {
+        /// An id, the beginning of one, `latest` or `latest:PROFILE` [default: latest]
+        id: Option<String>,
+        /// The newest good one, as without an id
+        #[arg(long, conflicts_with = "id")]
+        latest: bool,
+    },
     /// Delete backups
     Delete {
         /// Ids, or the beginnings of ids

@@ -7,6 +7,7 @@ mod completions;
 mod config;
 mod daemon;
 mod delete;
+mod drill;
 mod info;
 mod list;
 mod restore;
@@ -99,6 +100,7 @@ async fn dispatch(command: Command, loaded: Loaded, output: Output) -> Outcome {
             let wish = restore::Wish { id, only_database, resume, no_safety_backup, jobs, dry_run, yes };
             restore::run(&context, wish).await
         }
+        Command::Drill { id, latest: _ } => drill::run(&context, id.as_deref()).await,
         Command::Delete { ids, yes } => delete::run(&context, &ids, yes),
         Command::Cleanup { older_than, dry_run } => cleanup::run(&context, older_than, dry_run),
         Command::Status { .. } => status::run(&context).await,

@@ -3,12 +3,14 @@
 //! Every fault is found in one go, and says which key it is about, where its value came from, and what
 //! would be right. That is why the values are read one by one here and not derived.
 
+mod drill;
 mod environment;
 mod layers;
 mod profiles;
 mod reader;
 mod settings;
 
+pub(crate) use drill::DrillSettings;
 pub(crate) use layers::Sources;
 pub(crate) use reader::{Fault, Shown};
 pub(crate) use settings::{LogFormat, LogSettings, Settings};

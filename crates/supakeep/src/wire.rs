@@ -7,11 +7,13 @@ use bollard::Docker;
 use supakeep_docker::{DockerSites, DockerStack, RootKey, StackSpec, connect, own_project};
 use supakeep_flow::backup::Ports;
 use supakeep_flow::cycle::Retention;
+use supakeep_flow::drill::{DrillPorts, DrillSpec};
 use supakeep_flow::ports::{Clock, Observer, Repository};
 use supakeep_flow::recipe::Recipe;
 use supakeep_flow::restore::RestorePorts;
 use supakeep_model::Duration;
 use supakeep_model::code::Code;
+use supakeep_model::id::BackupId;
 use supakeep_model::manifest_head::Build;
 use supakeep_store::LocalRepository;
 
@@ -108,6 +110,31 @@ impl Wire {
         let backup = self.ports(observer)?;
         let sites = DockerSites::new(self.docker.clone(), self.stack_spec(), &self.repository.identity()?);
         Ok(RestorePorts { backup, sites: Arc::new(sites) })
+    }
+
+    /// The ports of a drill.
+    pub(crate) fn drill_ports(&self, observer: Arc<dyn Observer>) -> Result<DrillPorts, CommandError> {
+        self.repository.prepare()?;
+        let sites = DockerSites::new(self.docker.clone(), self.stack_spec(), &self.repository.identity()?);
+        Ok(DrillPorts {
+            repository: Arc::clone(&self.repository) as Arc<dyn Repository>,
+            sites: Arc::new(sites),
+            clock: Arc::clone(&self.clock),
+            observer,
+        })
+    }
+
+    /// A drill of `backup` as the configuration says.
+    pub(crate) fn drill_spec(&self, backup: BackupId) -> DrillSpec {
+        let settings = &self.settings.drill;
+        DrillSpec {
+            backup,
+            scratch: settings.scratch,
+            // More jobs than cores wait for one another.
+            jobs: (settings.scratch.cpus.ceil() as usize).max(1),
+            checks: settings.checks.clone(),
+            deadline: settings.deadline,
+        }
     }
 
     /// Which stack, and how to talk to it.

@@ -27,7 +27,7 @@ fn quoted(name: &str) -> String {
 }
 
 /// Text as SQL writes it.
-fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if text.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }
@@ -247,6 +247,11 @@ fn clear_the_way(database: &str) -> String {
 fn settings(create: &str) -> Vec<String> {
     let text = |statement: Vec<u8>| String::from_utf8_lossy(&statement).into_owned();
     statements(create).into_iter().map(text).filter(|statement| own_setting(statement).is_some()).collect()
+}
+
+/// Whether a statement sets something that belongs to a stack's own `.env`.
+pub(crate) fn is_own_setting(statement: &str) -> bool {
+    own_setting(statement).is_some()
 }
 
 /// The name of the stack's own setting that a statement sets.

@@ -149,15 +149,25 @@ fn schedule(
         return None;
     }
     let texts = reader.list(section, "schedule", default, ';');
+    if texts.is_empty() {
+        reader.complain(section, "schedule", "it is empty: no backup would ever be made".to_owned());
+    }
+    schedule_of(reader, section, &texts, zone)
+}
+
+/// The schedule of these expressions; none where there is none that can be read.
+pub(super) fn schedule_of(
+    reader: &mut Reader<'_>,
+    section: &Section,
+    texts: &[String],
+    zone: &Zone,
+) -> Option<Schedule> {
     let mut expressions = Vec::with_capacity(texts.len());
-    for text in &texts {
+    for text in texts {
         match text.parse() {
             Ok(expression) => expressions.push(expression),
             Err(message) => reader.complain(section, "schedule", message),
         }
-    }
-    if texts.is_empty() {
-        reader.complain(section, "schedule", "it is empty: no backup would ever be made".to_owned());
     }
     (!expressions.is_empty()).then(|| Schedule::new(expressions, zone.clone()))
 }

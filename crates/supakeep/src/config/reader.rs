@@ -109,6 +109,22 @@ impl<'a> Reader<'a> {
         self.table(section.key(name), section.dict.get(name).cloned())
     }
 
+    /// The tables of a list (`[[name]]`); none when it is not there.
+    pub(super) fn sections(&mut self, section: &mut Section, name: &'static str) -> Vec<Section> {
+        let path = section.key(name);
+        match section.take(name) {
+            None => Vec::new(),
+            Some(Value::Array(_, items)) => {
+                let number = |(index, item)| self.table(format!("{path}[{index}]"), Some(item));
+                items.into_iter().enumerate().map(number).collect()
+            }
+            Some(other) => {
+                self.fault(&path, Some(&other), format!("a list of tables is wanted here: [[{path}]]"));
+                Vec::new()
+            }
+        }
+    }
+
     fn table(&mut self, path: String, value: Option<Value>) -> Section {
         let dict = match value {
             None => Dict::new(),

@@ -12,6 +12,7 @@ use supakeep_model::secret::Secret;
 use supakeep_model::zone::Zone;
 use supakeep_model::{Duration, OffsetDateTime};
 
+use super::drill::{DrillSettings, drill};
 use super::layers::Sources;
 use super::profiles::{dump, positive_duration, profiles};
 use super::reader::{Reader, Section};
@@ -39,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) encoders: usize,
     /// The profiles that run.
     pub(crate) profiles: Vec<Profile>,
+    /// Drills.
+    pub(crate) drill: DrillSettings,
     /// The HTTP interface.
     pub(crate) http: HttpSettings,
     /// How long a running backup may go on after SIGTERM.
@@ -96,6 +99,7 @@ pub(super) fn read(reader: &mut Reader<'_>, sources: &Sources, now: OffsetDateTi
     let (dump, transport, encoders, stall, lock_wait) = dumping(reader, &mut top)?;
     let zone = zone.unwrap_or_else(Zone::utc);
     let profiles = profiles(reader, &mut top, &dump, &zone, now);
+    let drill = drill(reader, &mut top, &zone);
     let http = http(reader, &mut top);
     let grace = daemon(reader, &mut top);
     let log = log(reader, &mut top);
@@ -112,6 +116,7 @@ pub(super) fn read(reader: &mut Reader<'_>, sources: &Sources, now: OffsetDateTi
         transport,
         encoders,
         profiles,
+        drill: drill?,
         http: http?,
         grace: grace?,
         log: log?,
@@ -254,6 +259,6 @@ fn log(reader: &mut Reader<'_>, top: &mut Section) -> Option<LogSettings> {
     Some(LogSettings { format: format?, level: level? })
 }
 
-fn not_empty(text: &str) -> Result<String, String> {
+pub(super) fn not_empty(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
 }
