@@ -8,6 +8,7 @@ mod command;
 mod daemon;
 mod keeper;
 mod stack;
+mod tamper;
 mod wait;
 
 pub use cluster::EmptyCluster;
@@ -15,4 +16,5 @@ pub use command::{Ended, docker, run, spawn, without_starting};
 pub use daemon::Daemon;
 pub use keeper::Keeper;
 pub use stack::{Pg, Stack};
+pub use tamper::{tamper, tamper_text};
 pub use wait::{eventually, wait_for};
