@@ -10,6 +10,7 @@ use supakeep_flow::failure::Failure;
 use supakeep_flow::ports::{Clock, Observer, Repository};
 use supakeep_flow::recipe::Recipe;
 use supakeep_model::catalog::Catalog;
+use supakeep_model::code::Code;
 use supakeep_model::event::RunEvent;
 use supakeep_model::profile::Profile;
 use supakeep_model::secret::Secret;
@@ -17,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::drills::{Drills, DrillsSpec};
 use crate::http::{Interface, router};
 use crate::log::LogObserver;
 use crate::metrics::Metrics;
@@ -67,6 +69,7 @@ pub struct Daemon {
     clock: Arc<dyn Clock>,
     status: Arc<Status>,
     metrics: Arc<Metrics>,
+    drills: Option<DrillsSpec>,
 }
 
 /// Tells an event to everybody.
@@ -96,7 +99,13 @@ impl Daemon {
         };
         let metrics = Arc::new(Metrics::new(&spec.recipe.build, &spec.profiles));
         let status = Arc::new(Status::new(status_spec, catalog, view));
-        Daemon { spec, repository, clock, status, metrics }
+        Daemon { spec, repository, clock, status, metrics, drills: None }
+    }
+
+    /// With drills.
+    #[must_use]
+    pub fn with_drills(self, drills: DrillsSpec) -> Daemon {
+        Daemon { drills: Some(drills), ..self }
     }
 
     /// Who is told what happens in a run.
@@ -116,6 +125,13 @@ impl Daemon {
         let observer = self.observer();
         let http = tokio::spawn(serve(listener, self.interface(requests), stop.clone()));
         self.greet();
+        let drills = self.drills.map(|spec| Drills {
+            spec,
+            clock: Arc::clone(&self.clock),
+            observer: Arc::clone(&observer),
+            status: Arc::clone(&self.status),
+        });
+        let drills = drills.map(|drills| tokio::spawn(drills.run(stop.clone())));
         let supervisor = Supervisor {
             recipe: self.spec.recipe,
             retention: self.spec.retention,
@@ -128,6 +144,11 @@ impl Daemon {
         };
         supervisor.run(ticks, incoming, stop, self.spec.grace).await;
         ticker.stop().await;
+        if let Some(drills) = drills
+            && let Err(error) = drills.await
+        {
+            tracing::error!(code = %Code::Internal, "drills have died: {error}");
+        }
         // Connections that are kept open by their clients end with the process.
         let _ = tokio::time::timeout(HTTP_END, http).await;
         tracing::info!("stopped");
@@ -151,6 +172,10 @@ impl Daemon {
         let listen = self.spec.listen;
         tracing::info!(version, revision, stack = self.spec.stack, %listen, "supakeep is running");
         let now = self.clock.now();
+        if let Some(schedule) = self.drills.as_ref().and_then(|drills| drills.schedule.as_ref()) {
+            let next = schedule.next_after(now).map(|slot| slot.at.to_string()).unwrap_or_default();
+            tracing::info!(next, "drills are scheduled");
+        }
         for profile in &self.spec.profiles {
             let next = profile.schedule.next_after(now).map(|slot| slot.at.to_string()).unwrap_or_default();
             tracing::info!(profile = profile.name, next, "scheduled");

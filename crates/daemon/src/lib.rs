@@ -1,6 +1,7 @@
 //! Supakeep as a service: schedules that start runs, and the places where one can see how they went.
 
 mod daemon;
+mod drills;
 mod http;
 mod log;
 mod metrics;
@@ -9,4 +10,5 @@ mod supervisor;
 mod ticker;
 
 pub use daemon::{Daemon, DaemonError, DaemonSpec, MakePorts};
+pub use drills::{DrillsSpec, MakeDrillPorts, SpecifyDrill};
 pub use status::{RepositoryView, Status, StatusSpec};

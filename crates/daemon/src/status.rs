@@ -10,7 +10,7 @@ use supakeep_model::OffsetDateTime;
 use supakeep_model::catalog::Catalog;
 use supakeep_model::event::{RunEvent, RunRef};
 use supakeep_model::health::{
-    Health, Live, ProfileHealth, RepositoryHealth, SkippedSlot, needed_bytes, of_profile,
+    DrillHealth, Health, Live, ProfileHealth, RepositoryHealth, SkippedSlot, needed_bytes, of_profile,
 };
 use supakeep_model::manifest_head::{ManifestHead, Outcome};
 use supakeep_model::profile::Profile;
@@ -61,6 +61,7 @@ struct State {
     running: Option<RunRef>,
     next_runs: BTreeMap<String, OffsetDateTime>,
     skipped: BTreeMap<String, SkippedSlot>,
+    drill: DrillHealth,
 }
 
 /// Shared by the supervisor, which changes it, and the HTTP interface, which shows it.
@@ -79,6 +80,7 @@ impl Status {
             running: None,
             next_runs: BTreeMap::new(),
             skipped: BTreeMap::new(),
+            drill: DrillHealth::default(),
         };
         Status { spec, state: Mutex::new(state) }
     }
@@ -128,6 +130,11 @@ impl Status {
         self.state().running.clone()
     }
 
+    /// Notes something of the scheduled drills.
+    pub(crate) fn change_drill(&self, change: impl FnOnce(&mut DrillHealth)) {
+        change(&mut self.state().drill);
+    }
+
     /// The profiles.
     pub fn profiles(&self) -> &[Profile] {
         &self.spec.profiles
@@ -162,7 +169,7 @@ impl Status {
             needed_bytes: needed_bytes(&state.catalog, self.spec.min_free_bytes, now),
             unreadable: state.catalog.unreadable().iter().map(|other| other.folder.clone()).collect(),
         };
-        Health::assess(&self.spec.version, &self.spec.stack, profiles, repository)
+        Health::assess(&self.spec.version, &self.spec.stack, profiles, repository).with(state.drill.clone())
     }
 }
 

@@ -100,8 +100,23 @@ pub struct Health {
     pub profiles: Vec<ProfileHealth>,
     /// The repository.
     pub repository: RepositoryHealth,
+    /// Drills on schedule.
+    #[serde(default)]
+    pub drill: DrillHealth,
     /// Why it is not `ok`, a sentence each.
     pub reasons: Vec<String>,
+}
+
+/// How scheduled drills are doing. What a drill found is in the manifest of the backup, and with its profile.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DrillHealth {
+    /// Whether one is in progress.
+    pub running: bool,
+    /// When the next one starts, if any is scheduled.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub next_run: Option<OffsetDateTime>,
+    /// Why the last one could not be made, if it could not.
+    pub last_error_code: Option<Code>,
 }
 
 /// What only the scheduler knows of a profile.
@@ -170,6 +185,10 @@ pub fn of_profile(
             _ => {}
         }
     }
+    let drilled = catalog.of_profile(&profile.name).filter_map(|head| Some((head, head.drilled.as_ref()?)));
+    if let Some((head, _)) = drilled.max_by_key(|(_, proof)| proof.at).filter(|(_, proof)| !proof.ok) {
+        worse(Level::Degraded, format!("the drill of {} failed: it does not come back as recorded", head.id));
+    }
     let skipped = live.skipped.filter(|slot| last.is_none_or(|last| last.started < slot.at));
     if let Some(SkippedSlot { at, reason }) = skipped {
         worse(Level::Degraded, format!("the run of {} was skipped: {reason}", show_time(at)));
@@ -223,7 +242,19 @@ impl Health {
                 format!("repository: cannot read the manifest of {}", repository.unreadable.join(", ")),
             );
         }
-        Health { status, version: version.to_owned(), stack: stack.to_owned(), profiles, repository, reasons }
+        let drill = DrillHealth::default();
+        let (version, stack) = (version.to_owned(), stack.to_owned());
+        Health { status, version, stack, profiles, repository, drill, reasons }
+    }
+
+    /// With what is known of the drills.
+    #[must_use]
+    pub fn with(mut self, drill: DrillHealth) -> Health {
+        if let Some(code) = drill.last_error_code {
+            self.status = self.status.max(Level::Degraded);
+            self.reasons.push(format!("the last scheduled drill could not be made: {code}"));
+        }
+        Health { drill, ..self }
     }
 }
 
@@ -237,7 +268,7 @@ pub fn needed_bytes(catalog: &Catalog, min_free: u64, now: OffsetDateTime) -> u6
 mod tests {
     use super::*;
     use crate::manifest_head::tests::head;
-    use crate::manifest_head::{ManifestHead, RunError, Suspicion};
+    use crate::manifest_head::{ManifestHead, Proof, RunError, Suspicion};
     use crate::schedule::Schedule;
     use crate::zone::Zone;
     use time::Duration;
@@ -342,6 +373,38 @@ mod tests {
         assert_eq!(skipped.reasons, ["the run of 2026-01-10T10:00:00Z was skipped: another run was busy"]);
         let run = after(NOW - Duration::HOUR);
         assert_eq!((run.status, run.last_skipped), (Level::Ok, None));
+    }
+
+    #[test]
+    fn a_failed_drill_degrades_until_one_comes_out_right() {
+        let drilled = |id: &str, hours: i64, ok: bool| {
+            let mut head = head(id, Some("daily"), NOW - Duration::hours(hours));
+            let at = NOW - Duration::hours(hours - 1);
+            head.drilled = Some(Proof { at, ok, duration_seconds: 9.0, differences: vec![] });
+            head
+        };
+        let failed =
+            health(vec![drilled("a", 9, true), drilled("b", 5, false), head("c", Some("daily"), NOW)]);
+        assert_eq!(failed.status, Level::Degraded);
+        assert_eq!(failed.reasons, ["the drill of b failed: it does not come back as recorded"]);
+        assert_eq!(health(vec![drilled("b", 5, false), drilled("c", 2, true)]).status, Level::Ok);
+    }
+
+    #[test]
+    fn a_drill_that_could_not_be_made_degrades() {
+        let repository = RepositoryHealth {
+            error: None,
+            free_bytes: 3,
+            total_bytes: 4,
+            needed_bytes: 2,
+            unreadable: vec![],
+        };
+        let fine = Health::assess("1", "supabase", vec![], repository);
+        let drill = |last_error_code| DrillHealth { last_error_code, ..DrillHealth::default() };
+        assert_eq!(fine.clone().with(drill(None)).status, Level::Ok);
+        let told = fine.with(drill(Some(Code::TargetUnfit)));
+        assert_eq!(told.status, Level::Degraded);
+        assert_eq!(told.reasons, ["the last scheduled drill could not be made: target-unfit"]);
     }
 
     #[test]

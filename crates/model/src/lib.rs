@@ -7,6 +7,7 @@ pub mod artifact;
 pub mod catalog;
 pub mod code;
 pub mod cron;
+pub mod drill_clock;
 pub mod dump;
 pub mod event;
 pub mod fingerprint;

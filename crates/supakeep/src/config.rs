@@ -10,7 +10,6 @@ mod profiles;
 mod reader;
 mod settings;
 
-pub(crate) use drill::DrillSettings;
 pub(crate) use layers::Sources;
 pub(crate) use reader::{Fault, Shown};
 pub(crate) use settings::{LogFormat, LogSettings, Settings};

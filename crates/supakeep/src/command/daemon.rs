@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use supakeep_daemon::{Daemon, DaemonError, DaemonSpec, MakePorts};
+use supakeep_daemon::{Daemon, DaemonError, DaemonSpec, DrillsSpec, MakePorts};
 use supakeep_flow::failure::Failure;
-use supakeep_flow::ports::Repository;
+use supakeep_flow::ports::{Observer, Repository};
 use supakeep_model::code::Code;
 
 use super::{Context, Outcome};
 use crate::failure::CommandError;
+use crate::wire::Wire;
 
 pub(crate) async fn run(context: Context) -> Outcome {
     let Context { wire, cancel, .. } = context;
@@ -26,11 +27,25 @@ pub(crate) async fn run(context: Context) -> Outcome {
     let repository = Arc::clone(&wire.repository) as Arc<dyn Repository>;
     let daemon = Daemon::new(spec, repository, Arc::clone(&wire.clock));
     let observer = daemon.observer();
+    let wire = Arc::new(wire);
+    let drills = drills(&wire, &observer);
     let make_ports: MakePorts = Arc::new(move || {
         wire.ports(Arc::clone(&observer)).map_err(|error| Failure::new(error.code, error.message))
     });
-    daemon.run(make_ports, cancel).await.map_err(explain)?;
+    daemon.with_drills(drills).run(make_ports, cancel).await.map_err(explain)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn drills(wire: &Arc<Wire>, observer: &Arc<dyn Observer>) -> DrillsSpec {
+    let (specifying, making, observer) = (Arc::clone(wire), Arc::clone(wire), Arc::clone(observer));
+    DrillsSpec {
+        schedule: wire.settings.drill.schedule.clone(),
+        specify: Arc::new(move |backup| specifying.drill_spec(backup)),
+        make_ports: Arc::new(move || {
+            let ports = making.drill_ports(Arc::clone(&observer));
+            ports.map_err(|error| Failure::new(error.code, error.message))
+        }),
+    }
 }
 
 fn explain(error: DaemonError) -> CommandError {

@@ -1,0 +1,105 @@
+//! Drills on schedule, beside the supervisor: a drill takes hours, and backups do not wait for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use supakeep_flow::drill::{DrillPorts, DrillSpec, drill, sweep};
+use supakeep_flow::failure::Failure;
+use supakeep_flow::ports::{Clock, Observer};
+use supakeep_model::code::Code;
+use supakeep_model::drill_clock::DrillClock;
+use supakeep_model::event::RunEvent;
+use supakeep_model::health::DrillHealth;
+use supakeep_model::id::BackupId;
+use supakeep_model::schedule::Schedule;
+use tokio_util::sync::CancellationToken;
+
+use crate::status::Status;
+
+/// How often it is asked whether one is due.
+const EVERY: Duration = Duration::from_secs(1);
+/// Pause between two tries to remove what a drill that died has left, while the engine does not answer.
+const SWEEP_AGAIN: Duration = Duration::from_secs(60);
+
+/// Makes the ports of a drill, told to whoever is given.
+pub type MakeDrillPorts = Arc<dyn Fn() -> Result<DrillPorts, Failure> + Send + Sync>;
+
+/// Says how a backup is drilled.
+pub type SpecifyDrill = Arc<dyn Fn(BackupId) -> DrillSpec + Send + Sync>;
+
+/// Drills as the configuration wants them.
+#[derive(Clone)]
+pub struct DrillsSpec {
+    /// When; never by itself where there is none.
+    pub schedule: Option<Schedule>,
+    /// How.
+    pub specify: SpecifyDrill,
+    /// With what.
+    pub make_ports: MakeDrillPorts,
+}
+
+/// Makes drills until it is stopped.
+pub(crate) struct Drills {
+    pub(crate) spec: DrillsSpec,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) status: Arc<Status>,
+}
+
+impl Drills {
+    /// Runs until `stop` is cancelled, which cancels a drill in progress: it can be made again, and what it
+    /// has made is removed.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let _ = stop.run_until_cancelled(self.sweep()).await;
+        let Some(schedule) = &self.spec.schedule else { return };
+        let mut clock =
+            DrillClock::from_catalog(&self.status.catalog(), self.status.repository().first_start);
+        while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
+            let now = self.clock.now();
+            // What is being made now is what one would rather drill, and the machine has enough to do.
+            if clock.is_due(schedule, now) && self.status.running().is_none() {
+                self.drill_latest(&mut clock, &stop).await;
+            }
+            let next_run = clock.next_run(schedule, self.clock.now());
+            self.status.change_drill(|drill| drill.next_run = next_run);
+        }
+    }
+
+    /// A drill that was killed has left a server that takes memory and space.
+    async fn sweep(&self) {
+        loop {
+            let swept = match (self.spec.make_ports)() {
+                Ok(ports) => sweep(&*ports.repository, &*ports.sites).await,
+                Err(failure) => Err(failure),
+            };
+            let Err(failure) = swept else { return };
+            tracing::debug!(code = %failure.code, "not sweeping scratch servers: {failure}");
+            tokio::time::sleep(SWEEP_AGAIN).await;
+        }
+    }
+
+    async fn drill_latest(&self, clock: &mut DrillClock, stop: &CancellationToken) {
+        let now = self.clock.now();
+        let latest = self.status.catalog().newest_good(None, now).map(|head| head.id.clone());
+        // It stays due until there is a backup.
+        let Some(id) = latest else { return };
+        clock.start(now);
+        tracing::info!(%id, "drill started");
+        self.status.change_drill(|drill| drill.running = true);
+        let drilled =
+            async { drill(&(self.spec.specify)(id.clone()), &(self.spec.make_ports)()?, stop).await };
+        let failure = drilled.await.err().filter(|failure| failure.code != Code::Cancelled);
+        let failed_with = failure.as_ref().map(|failure| failure.code);
+        self.status.change_drill(|drill| {
+            *drill = DrillHealth { running: false, last_error_code: failed_with, ..drill.clone() };
+        });
+        let Some(failure) = failure else { return };
+        let message = format!("the drill of {id} could not be made: {failure}");
+        self.observer.observe(&RunEvent::Fault { code: failure.code, message });
+        if failure.code.is_retryable()
+            && let Some(at) = clock.retry_later(self.clock.now())
+        {
+            tracing::info!(%id, %at, "trying the drill again");
+        }
+    }
+}
