@@ -68,10 +68,21 @@ fn code(exit_code: i64, stderr: &str) -> Code {
 /// The longest line that is repeated whole: pg_dump quotes queries that name every table.
 const MAX_LINE: usize = 240;
 
-/// The last few lines, in one. The whole of what was said is in the manifest.
+/// How many lines are repeated.
+const LINES: usize = 4;
+
+/// The last few lines, in one; the first of them is the one that names the error, since its context can be
+/// longer than that. The whole of what was said is in the manifest.
 pub(crate) fn last_words(stderr: &str) -> String {
     let lines: Vec<_> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).map(clip).collect();
-    lines[lines.len().saturating_sub(4)..].join(" / ")
+    let (before, mut last) = lines.split_at(lines.len().saturating_sub(LINES));
+    let names_error =
+        |line: &&String| ["ERROR:  ", "FATAL:  ", "error: "].iter().any(|word| line.contains(word));
+    let error = before.iter().rfind(names_error).filter(|_| !last.iter().any(|line| names_error(&line)));
+    if error.is_some() {
+        last = &last[1..];
+    }
+    error.into_iter().chain(last).cloned().collect::<Vec<_>>().join(" / ")
 }
 
 fn clip(line: &str) -> String {
@@ -103,6 +114,16 @@ mod tests {
             Code::DatabaseDiskFull
         );
         assert_eq!(code(1, "pg_dump: error: something else"), Code::DumpFailed);
+    }
+
+    #[test]
+    fn names_the_error_however_long_its_context_is() {
+        let said = "a\npsql:<stdin>:7: ERROR:  relation \"x\" does not exist\nLINE 1: …\n  ^\nQUERY: …\nCONTEXT: …\nCOPY t\n";
+        assert_eq!(
+            last_words(said),
+            "psql:<stdin>:7: ERROR:  relation \"x\" does not exist / QUERY: … / CONTEXT: … / COPY t"
+        );
+        assert_eq!(last_words("ERROR:  one\na\nb\nERROR:  two\nc\nd\n"), "b / ERROR:  two / c / d");
     }
 
     #[test]
