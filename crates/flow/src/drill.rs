@@ -23,6 +23,7 @@ use supakeep_model::event::{Phase, RunEvent};
 use supakeep_model::id::BackupId;
 use supakeep_model::manifest::Manifest;
 use supakeep_model::manifest_head::Proof;
+use supakeep_model::quantity::show_bytes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -94,7 +95,7 @@ pub async fn drill(
     let took = run.began.elapsed();
     clean_up(ports, scratch).await;
     match drilled {
-        Err(failure) if !tells_of_the_backup(failure.code) => return Err(failure),
+        Err(failure) if !tells_of_the_backup(failure.code) => return Err(explained(failure, &spec.scratch)),
         Err(failure) => run.report.differences.push(format!("it does not restore: {failure}")),
         Ok(()) => {}
     }
@@ -113,9 +114,26 @@ pub async fn sweep(repository: &dyn Repository, sites: &dyn Sites) -> Result<(),
     }
 }
 
-/// Whether a failure is the backup's own fault, and not one of whatever was there to try it with.
+/// Whether a failure is the backup's own fault, and not one of whatever was there to try it with. A scratch
+/// server refuses us nothing, so a permission is missing that is not in the backup.
 fn tells_of_the_backup(code: Code) -> bool {
-    matches!(code, Code::RestoreFailed | Code::VerifyFailed | Code::ManifestDamaged | Code::DumpIncomplete)
+    matches!(
+        code,
+        Code::RestoreFailed
+            | Code::PrivilegesMissing
+            | Code::VerifyFailed
+            | Code::ManifestDamaged
+            | Code::DumpIncomplete
+    )
+}
+
+/// A server that goes away has most often been ended by the engine.
+fn explained(failure: Failure, spec: &ScratchSpec) -> Failure {
+    if failure.code != Code::DatabaseLost {
+        return failure;
+    }
+    let memory = show_bytes(spec.memory_bytes);
+    Failure::new(failure.code, format!("{failure}; the scratch server may take {memory}: drill.memory"))
 }
 
 /// Removes the scratch server, also one that was being made when the drill was cancelled.
