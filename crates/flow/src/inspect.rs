@@ -8,6 +8,7 @@ use supakeep_model::fingerprint::Fingerprint;
 
 pub mod archive;
 pub mod opaque;
+pub mod select;
 pub mod split;
 pub mod sql;
 

@@ -5,11 +5,15 @@
 //! versions 1.12 (PostgreSQL 9) to 1.16 (PostgreSQL 17 and 18).
 
 mod directory;
+mod extract;
+mod index;
 mod member;
 mod reader;
 mod sink;
 mod toc;
 
 pub use directory::DirectoryArchive;
+pub use extract::{Extract, Taker};
+pub use index::ArchiveIndex;
 pub use member::{LargeObject, Rows};
 pub use reader::{Contents, CustomArchive};

@@ -80,7 +80,7 @@ impl Default for CustomArchive {
 }
 
 impl CustomArchive {
-    fn new(layout: Layout) -> CustomArchive {
+    pub(super) fn new(layout: Layout) -> CustomArchive {
         CustomArchive {
             layout,
             state: State::Header,
@@ -121,11 +121,7 @@ impl Inspect for Contents {
     }
 
     fn finish(self: Box<Self>) -> Result<Inspection, InspectError> {
-        // The last entry ends with the file.
-        match self.0.state {
-            State::Entries { left: 0 } => Ok(Inspection { fingerprint: Some(self.0.into_fingerprint()) }),
-            _ => Err(InspectError::Incomplete("the table of contents stops before its end".to_owned())),
-        }
+        self.0.contents_inspection()
     }
 }
 
@@ -168,6 +164,14 @@ impl CustomArchive {
             return incomplete(format!("the data of {schema}.{name} is missing"));
         }
         Ok(Inspection { fingerprint: Some(self.into_fingerprint()) })
+    }
+
+    /// What was seen in a table of contents by itself; its last entry ends with the file.
+    pub(super) fn contents_inspection(self) -> Result<Inspection, InspectError> {
+        match self.state {
+            State::Entries { left: 0 } => Ok(Inspection { fingerprint: Some(self.into_fingerprint()) }),
+            _ => Err(InspectError::Incomplete("the table of contents stops before its end".to_owned())),
+        }
     }
 
     /// Reads what is pending as far as it goes; `input` is the end of it. Returns the part of `input`

@@ -193,6 +193,8 @@ pub(super) struct Entry {
     pub(super) tag: String,
     pub(super) description: String,
     pub(super) definition: String,
+    /// The `COPY … FROM stdin` of a table's rows.
+    pub(super) copy: String,
     pub(super) namespace: String,
     pub(super) owner: String,
 }
@@ -208,7 +210,7 @@ impl Entry {
         let _section = cursor.int()?;
         let definition = cursor.text()?;
         let _drop = cursor.string()?;
-        let _copy = cursor.string()?;
+        let copy = cursor.text()?;
         let namespace = cursor.text()?;
         let _tablespace = cursor.string()?;
         if version >= (1, 14) {
@@ -229,7 +231,7 @@ impl Entry {
                 let _file = cursor.string()?;
             }
         }
-        Ok(Entry { dump_id, has_data, tag, description, definition, namespace, owner })
+        Ok(Entry { dump_id, has_data, tag, description, definition, copy, namespace, owner })
     }
 }
 

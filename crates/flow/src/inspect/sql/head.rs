@@ -81,7 +81,7 @@ pub(super) fn plain_words(text: &str) -> usize {
 }
 
 /// Reads a name, quoted or not; and what follows it.
-pub(super) fn identifier(text: &str) -> Option<(String, &str)> {
+pub(crate) fn identifier(text: &str) -> Option<(String, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$')).unwrap_or(text.len());
         return (end > 0).then(|| (text[..end].to_owned(), &text[end..]));

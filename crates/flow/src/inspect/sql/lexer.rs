@@ -34,8 +34,9 @@ pub(super) struct Fed {
     pub(super) rows_begin: bool,
 }
 
-/// How much of a comment is kept: more than any marker that pg_dump writes.
-const MAX_COMMENT: usize = 80;
+/// How much of a comment is kept: more than the header of any entry that pg_dump writes, in which a
+/// function has the types of all of its arguments.
+const MAX_COMMENT: usize = 64 * 1024;
 /// The longest dollar tag that is told apart; an identifier has at most 63 bytes.
 const MAX_TAG: usize = 64;
 
@@ -119,7 +120,8 @@ impl Lexer {
     }
 
     /// Takes at least one byte, and a whole run of them where the state does not change.
-    fn step(&mut self, bytes: &[u8], sink: &mut impl Sink) -> (usize, bool) {
+    /// Says how many, and whether rows begin after them.
+    pub(super) fn step(&mut self, bytes: &[u8], sink: &mut impl Sink) -> (usize, bool) {
         let byte = bytes[0];
         match self.state {
             State::Between => return (self.between(bytes, sink), false),
