@@ -8,7 +8,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use supakeep_flow::ports::{Input as Fed, OnProgress, SourceStream as _, StackError};
+use supakeep_flow::ports::{Input as Fed, OnOutput, OnProgress, SourceStream as _, StackError};
 use supakeep_model::code::Code;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -51,19 +51,41 @@ pub(crate) struct Outcome {
 /// Runs `command` on `fed`, until the program ends or something fails, whatever comes first.
 pub(crate) async fn feed(
     client: &Client,
-    mut command: Command,
+    command: Command,
     fed: Fed,
     progress: OnProgress<'_>,
 ) -> Result<Outcome, StackError> {
+    let mut stdout = Vec::new();
+    let mut says_too_much = false;
+    let mut keep = |bytes: &[u8]| {
+        let fits = stdout.len() + bytes.len() <= MAX_OUTPUT;
+        says_too_much |= !fits;
+        stdout.extend_from_slice(if fits { bytes } else { &[] });
+    };
+    let stderr = feed_reading(client, command, fed, progress, &mut keep).await?;
+    if says_too_much {
+        return Err(StackError::new(Code::StreamCorrupt, "the program says more than it should"));
+    }
+    Ok(Outcome { stdout, stderr })
+}
+
+/// The same, with everything that the program prints handed to `output`. Returns what it wrote to standard
+/// error, the last 64 KiB of it.
+pub(crate) async fn feed_reading(
+    client: &Client,
+    mut command: Command,
+    fed: Fed,
+    progress: OnProgress<'_>,
+    output: OnOutput<'_>,
+) -> Result<String, StackError> {
     command.stall = NO_STALL;
     let nonce = nonce()?;
     let bytes = fed.bytes.to_string();
     let started = start(&client.docker, &client.container, &command, SCRIPT, &[&nonce, &bytes]).await?;
     let mut stream = ExecStream::new(&client.docker, command, started, &nonce);
     let mut input = stream.lend_input();
-    let mut stdout = Vec::new();
     {
-        let reading = read(&mut stream, &mut stdout);
+        let reading = read(&mut stream, output);
         tokio::pin!(reading);
         tokio::select! {
             // A program that has failed takes no more; its own words tell more than that.
@@ -75,8 +97,7 @@ pub(crate) async fn feed(
         }
     }
     stream.return_input(input);
-    let stderr = Box::new(stream).finish().await?;
-    Ok(Outcome { stdout, stderr })
+    Box::new(stream).finish().await
 }
 
 /// What the program says within a short while, where it is the cause.
@@ -107,14 +128,11 @@ async fn write(input: &mut Input, mut fed: Fed, progress: OnProgress<'_>) -> Res
 }
 
 /// Reads until the trailer.
-async fn read(stream: &mut ExecStream, stdout: &mut Vec<u8>) -> Result<(), StackError> {
+async fn read(stream: &mut ExecStream, output: OnOutput<'_>) -> Result<(), StackError> {
     loop {
         match tokio::time::timeout(WATCH, stream.next()).await {
             Ok(next) => match next? {
-                Some(bytes) if stdout.len() + bytes.len() <= MAX_OUTPUT => stdout.extend_from_slice(&bytes),
-                Some(_) => {
-                    return Err(StackError::new(Code::StreamCorrupt, "the program says more than it should"));
-                }
+                Some(bytes) => output(&bytes),
                 None => return Ok(()),
             },
             Err(_) => stream.must_run().await?,

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use supakeep_flow::ports::{
-    ArchiveRestore, Elevation, Input, OnError, OnProgress, Placed, Server, Service, Site, StackError,
+    ArchiveRestore, Elevation, Input, OnError, OnOutput, OnProgress, Placed, Server, Service, Site,
+    StackError,
 };
 use supakeep_model::code::Code;
 use supakeep_model::secret::Secret;
@@ -11,7 +12,7 @@ use tokio::io::AsyncReadExt as _;
 use crate::arguments::conninfo;
 use crate::elevation::DockerElevation;
 use crate::exec::{Command, run};
-use crate::feed::feed;
+use crate::feed::{feed, feed_reading};
 use crate::own_container::own_id;
 use crate::psql::Client;
 use crate::server::DockerServer;
@@ -187,6 +188,20 @@ impl Site for DockerSite {
             ["-X", "-q", "-A", "-t", "-v", stop, "-o", "/dev/null", "-d", &conninfo(database), "-f", "-"];
         let outcome = feed(self.client(), self.tool("psql", &arguments), input, progress).await;
         outcome.map(|outcome| outcome.stderr).map_err(of_restore)
+    }
+
+    async fn psql_printing(
+        &self,
+        database: &str,
+        input: Input,
+        progress: OnProgress<'_>,
+        output: OnOutput<'_>,
+    ) -> Result<String, StackError> {
+        let arguments =
+            ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &conninfo(database), "-f", "-"];
+        feed_reading(self.client(), self.tool("psql", &arguments), input, progress, output)
+            .await
+            .map_err(of_restore)
     }
 
     async fn place(&self, files: Vec<Placed>, progress: OnProgress<'_>) -> Result<(), StackError> {

@@ -9,6 +9,7 @@ mod compare;
 mod content;
 mod databases;
 mod globals;
+pub mod parts;
 mod plan;
 
 use std::sync::Arc;

@@ -10,7 +10,7 @@ mod lexer;
 mod reader;
 mod split;
 
-pub(super) use copy_rows::CopyRows;
+pub(crate) use copy_rows::CopyRows;
 pub use create::CreateStatements;
 pub use dump::PlainDump;
 pub(crate) use head::identifier;

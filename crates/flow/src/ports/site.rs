@@ -58,6 +58,9 @@ pub struct ArchiveRestore {
 /// Is told how many bytes have been taken so far.
 pub type OnProgress<'a> = &'a (dyn Fn(u64) + Send + Sync);
 
+/// Is given what a program prints, as it comes.
+pub type OnOutput<'a> = &'a mut (dyn FnMut(&[u8]) + Send);
+
 /// A role's right to everything, held for as long as this lives. It ends when this is dropped and also
 /// when supakeep dies: whoever takes it back runs on the server's side.
 #[async_trait]
@@ -103,6 +106,16 @@ pub trait Site: Send + Sync {
         input: Input,
         on_error: OnError,
         progress: OnProgress<'_>,
+    ) -> Result<String, StackError>;
+
+    /// Feeds SQL text to psql in `database`, where any error ends it, and hands what it prints to `output`.
+    /// Returns what it said on standard error.
+    async fn psql_printing(
+        &self,
+        database: &str,
+        input: Input,
+        progress: OnProgress<'_>,
+        output: OnOutput<'_>,
     ) -> Result<String, StackError>;
 
     /// Puts files on the server's machine, in a folder of this run that [`Site::clear`] removes.

@@ -95,7 +95,7 @@ impl Sink for Found {
         let is_definition = !read.has_data && read.description != "SEQUENCE SET";
         let definitions = if is_definition { statements(&read.definition).len() as u64 } else { 0 };
         let text = if read.has_data { &read.copy } else { &read.definition };
-        let statements = if header.may_be_of_a_table() { text.clone() } else { String::new() };
+        let statements = if header.has_wanted_statements() { text.clone() } else { String::new() };
         let mut entry = Entry {
             id: read.dump_id,
             header,
@@ -105,9 +105,6 @@ impl Sink for Found {
             ..Entry::default()
         };
         entry.find_subject();
-        if entry.subject.is_none() {
-            entry.statements = String::new();
-        }
         self.entries.push(entry);
         Ok(())
     }

@@ -92,6 +92,11 @@ impl Header {
     pub(crate) fn may_be_of_a_table(&self) -> bool {
         OF_TABLES.contains(&self.kind.as_str())
     }
+
+    /// Whether the statements of such an entry may be wanted by themselves.
+    pub(crate) fn has_wanted_statements(&self) -> bool {
+        self.may_be_of_a_table() || self.kind == "EVENT TRIGGER"
+    }
 }
 
 impl Entry {
@@ -100,11 +105,21 @@ impl Entry {
         &self.header.kind
     }
 
-    /// Notes which table it belongs to.
+    /// Notes which table it belongs to; what nobody will ask for is forgotten.
     pub(crate) fn find_subject(&mut self) {
         if self.header.may_be_of_a_table() {
             self.subject = subject(self.kind(), &self.statements);
         }
+        if self.subject.is_none() && !self.is_about_event_triggers() {
+            self.statements = String::new();
+        }
+    }
+
+    /// Whether it makes an event trigger, or says something of one.
+    pub fn is_about_event_triggers(&self) -> bool {
+        let Header { kind, name, .. } = &self.header;
+        kind == "EVENT TRIGGER"
+            || matches!(kind.as_str(), "COMMENT" | "SECURITY LABEL") && name.starts_with("EVENT TRIGGER ")
     }
 
     /// For people.

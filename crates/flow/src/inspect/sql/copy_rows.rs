@@ -6,10 +6,10 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 /// Counts and hashes rows. The only state that grows with a row is a hash of fixed size: a row may be
 /// a gigabyte long.
 #[derive(Default)]
-pub(in crate::inspect) struct CopyRows {
-    pub(in crate::inspect) rows: u64,
-    pub(in crate::inspect) bytes: u64,
-    pub(in crate::inspect) hash: MultisetHash,
+pub(crate) struct CopyRows {
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    pub(crate) hash: MultisetHash,
     partial: Option<Partial>,
 }
 
@@ -39,7 +39,7 @@ impl Partial {
 impl CopyRows {
     /// Reads on until the chunk or the rows end. `Some(taken)` when the end marker was among the first
     /// `taken` bytes.
-    pub(in crate::inspect) fn feed(&mut self, bytes: &[u8]) -> Option<usize> {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut start = 0;
         if let Some(mut partial) = self.partial.take() {
             let end = memchr::memchr(b'\n', bytes);

@@ -171,9 +171,6 @@ impl PlainIndex {
         self.settle(self.offset);
         if let Some(mut entry) = self.current.entry.take() {
             entry.find_subject();
-            if entry.subject.is_none() {
-                entry.statements = String::new();
-            }
             self.contents.entries.push(entry);
         }
     }
@@ -208,7 +205,7 @@ impl PlainIndex {
             }
             _ => {
                 entry.definitions += u64::from(!matches!(entry.kind(), "TABLE DATA" | "SEQUENCE SET"));
-                if entry.header.may_be_of_a_table() {
+                if entry.header.has_wanted_statements() {
                     if statement.len() == MAX_STATEMENT {
                         return Err(InspectError::Damaged(format!("{} is too long", entry.title())));
                     }

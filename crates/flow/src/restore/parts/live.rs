@@ -78,7 +78,11 @@ impl Live {
         let mut out = format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE;\n", all.join(", "));
         for table in &self.tables {
             for (trigger, _) in &table.triggers {
-                out.push_str(&format!("ALTER TABLE {} DISABLE TRIGGER {};\n", table.itself(), quote(trigger)));
+                out.push_str(&format!(
+                    "ALTER TABLE {} DISABLE TRIGGER {};\n",
+                    table.itself(),
+                    quote(trigger)
+                ));
             }
         }
         if self.tables.iter().any(|table| table.is_referenced) {

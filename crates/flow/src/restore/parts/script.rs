@@ -234,7 +234,8 @@ impl Taker for Weaver {
     fn begin(&mut self, dump_id: i64) -> bool {
         // What went wrong in sending shows again with the first bytes.
         self.say();
-        let is_wanted = matches!(self.pieces.front(), Some(Piece::Rows { dump_id: next, .. }) if *next == dump_id);
+        let is_wanted =
+            matches!(self.pieces.front(), Some(Piece::Rows { dump_id: next, .. }) if *next == dump_id);
         if is_wanted {
             self.pieces.pop_front();
         }

@@ -90,7 +90,8 @@ impl DumpSource {
 
     /// The file that says what is where: the dump itself, or `toc.dat`.
     pub(super) fn main(&self) -> Result<&SourceFile, Failure> {
-        let is_main = |file: &&SourceFile| self.format != Format::Directory || file.path.ends_with("/toc.dat");
+        let is_main =
+            |file: &&SourceFile| self.format != Format::Directory || file.path.ends_with("/toc.dat");
         self.files
             .iter()
             .find(is_main)
@@ -190,7 +191,9 @@ mod tests {
     fn rows_are_in_the_file_with_the_entrys_number() {
         assert_eq!(entry_of("postgres/3412.dat.gz"), Some(3412));
         assert_eq!(entry_of("postgres/3412.dat"), Some(3412));
-        for other in ["postgres/toc.dat", "postgres/blob_990001.dat.gz", "postgres/blobs_12.toc", "postgres.sql.gz"] {
+        for other in
+            ["postgres/toc.dat", "postgres/blob_990001.dat.gz", "postgres/blobs_12.toc", "postgres.sql.gz"]
+        {
             assert_eq!(entry_of(other), None, "{other}");
         }
     }
