@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use supakeep_flow::inspect::select::Name;
 use supakeep_model::Duration;
 use supakeep_model::dump::Format;
 use supakeep_model::quantity::parse_duration;
@@ -92,8 +93,8 @@ pub(crate) enum Command {
         #[arg(long)]
         accept: bool,
     },
-    /// Put a backup back in place of what is there
-    #[command(group(clap::ArgGroup::new("what").required(true).args(["id", "resume"])))]
+    /// Put a backup back in place of what is there, or a part of it
+    #[command(group(clap::ArgGroup::new("what").required(true).args(["id", "resume", "file"])))]
     Restore {
         /// An id, the beginning of one, `latest` or `latest:PROFILE`
         id: Option<String>,
@@ -115,6 +116,9 @@ pub(crate) enum Command {
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
+        /// Which part
+        #[command(flatten)]
+        parts: Parts,
     },
     /// Restore a backup into a scratch container, and compare with what it recorded
     Drill {
@@ -159,6 +163,45 @@ pub(crate) enum Command {
     },
     /// Print the manual page
     Man,
+}
+
+/// Parts of a backup: no service is stopped for them.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Parts, while everything runs")]
+pub(crate) struct Parts {
+    /// A table with its schema: its rows are replaced, or it is made where it is gone; more than once for
+    /// several. Of the database `postgres` unless --only-database says otherwise
+    #[arg(long = "table", value_name = "SCHEMA.TABLE", conflicts_with_all = ["into", "resume", "file"])]
+    pub(crate) tables: Vec<Name>,
+    /// Make the tables in this schema instead, which is made if it is missing
+    #[arg(long, value_name = "SCHEMA", requires = "tables")]
+    pub(crate) into_schema: Option<String>,
+    /// Make a new database beside the live one
+    #[arg(long, value_name = "DATABASE", conflicts_with = "resume")]
+    pub(crate) into: Option<String>,
+    /// Only definitions
+    #[arg(long, requires = "into")]
+    pub(crate) schema_only: bool,
+    /// Only rows, into the tables that are there: of all tables that the backup has
+    #[arg(long, conflicts_with_all = ["into", "tables", "resume", "file"])]
+    pub(crate) data_only: bool,
+    /// Only roles, memberships and role settings
+    #[arg(long, conflicts_with_all = ["into", "tables", "data_only", "only_database", "resume", "file"])]
+    pub(crate) roles_only: bool,
+    /// A dump that supakeep did not make, plain or custom, gzip, zstd or neither; `-` is standard input
+    #[arg(long, value_name = "FILE", requires = "into")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+impl Parts {
+    /// Whether a part is asked for, and not all of a backup.
+    pub(crate) fn any(&self) -> bool {
+        !self.tables.is_empty()
+            || self.into.is_some()
+            || self.data_only
+            || self.roles_only
+            || self.file.is_some()
+    }
 }
 
 /// The version, and the commit where it is known.

@@ -11,6 +11,7 @@ mod drill;
 mod info;
 mod list;
 mod restore;
+mod restore_parts;
 mod status;
 mod verify;
 
@@ -96,7 +97,13 @@ async fn dispatch(command: Command, loaded: Loaded, output: Output) -> Outcome {
         Command::Verify { id, latest: _, all, accept } => {
             verify::run(&context, verify::Which { id, all, accept }).await
         }
-        Command::Restore { id, only_database, resume, no_safety_backup, jobs, dry_run, yes } => {
+        Command::Restore { id, only_database, no_safety_backup, jobs, dry_run, yes, parts, .. }
+            if parts.any() =>
+        {
+            let wish = restore_parts::Wish { id, only_database, no_safety_backup, jobs, dry_run, yes, parts };
+            restore_parts::run(&context, wish).await
+        }
+        Command::Restore { id, only_database, resume, no_safety_backup, jobs, dry_run, yes, parts: _ } => {
             let wish = restore::Wish { id, only_database, resume, no_safety_backup, jobs, dry_run, yes };
             restore::run(&context, wish).await
         }

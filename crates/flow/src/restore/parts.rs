@@ -25,7 +25,7 @@ use crate::ports::{OnProgress, Site};
 pub use beside::{BesideReport, BesideSpec, Leave, restore_beside};
 pub use data::restore_data;
 pub use source::{DumpSource, Open, SourceFile};
-pub use tables::{TablesSpec, restore_tables};
+pub use tables::{TablesSpec, restore_tables, tables_there};
 
 /// What every restore of a part is given.
 #[derive(Clone, Copy)]

@@ -10,6 +10,7 @@ use supakeep_model::Duration;
 use supakeep_model::code::Code;
 use supakeep_model::journal::Journal;
 use supakeep_model::manifest::Manifest;
+use supakeep_model::manifest_head::StackRecord;
 use supakeep_model::quantity::{show_bytes, show_duration, show_time};
 
 use super::{Context, Outcome, progress};
@@ -35,7 +36,7 @@ pub(crate) struct Wish {
 }
 
 /// The longest a restore may take; whoever waits for it can end it.
-const DEADLINE: Duration = Duration::hours(48);
+pub(super) const DEADLINE: Duration = Duration::hours(48);
 
 pub(crate) async fn run(context: &Context, wish: Wish) -> Outcome {
     let ports = context.wire.restore_ports(progress(context.output))?;
@@ -58,7 +59,7 @@ pub(crate) async fn run(context: &Context, wish: Wish) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     if !wish.yes {
-        confirm(&planned)?;
+        confirm(&planned.target)?;
     }
     let done = restore(&spec, &planned, &*site, &ports, unfinished, &*lock, &context.cancel).await;
     match done {
@@ -158,12 +159,12 @@ fn show_plan(context: &Context, spec: &RestoreSpec, plan: &RestorePlan, unfinish
 }
 
 /// The stack's name, typed: a habit of answering `y` is not enough.
-fn confirm(plan: &RestorePlan) -> Result<(), CommandError> {
+pub(super) fn confirm(target: &StackRecord) -> Result<(), CommandError> {
     if !io::stdin().is_terminal() {
         let message = "restoring asks for confirmation, and there is no terminal to ask on: add --yes";
         return Err(CommandError::new(Code::UsageInvalid, message));
     }
-    let wanted = if plan.target.project.is_empty() { &plan.target.container } else { &plan.target.project };
+    let wanted = if target.project.is_empty() { &target.container } else { &target.project };
     let _ = write!(io::stderr(), "type {wanted} to go on: ");
     let mut answer = String::new();
     let _ = io::stdin().lock().read_line(&mut answer);

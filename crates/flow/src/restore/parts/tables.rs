@@ -8,6 +8,7 @@ use super::transaction::Transaction;
 use super::{PartPorts, PartsReport, foreign_keys, list, unfit};
 use crate::failure::Failure;
 use crate::inspect::select::{Contents, Detail, Entry, Name, Relocation, Subject, quoted};
+use crate::ports::Site;
 
 /// Which tables, and where they go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,17 @@ pub struct TablesSpec {
     pub tables: Vec<Name>,
     /// Into this schema instead of their own.
     pub into_schema: Option<String>,
+}
+
+/// Which of the tables are there, whose rows would be replaced.
+pub async fn tables_there(
+    database: &str,
+    tables: &[Name],
+    site: &dyn Site,
+) -> Result<BTreeSet<Name>, Failure> {
+    let wanted: BTreeSet<Name> = tables.iter().cloned().collect();
+    let there = Live::look(site, database, &wanted).await?.names();
+    Ok(wanted.intersection(&there).cloned().collect())
 }
 
 /// Restores tables in one transaction.
