@@ -1,5 +1,6 @@
 //! Who is measured, and how each of them dumps.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -62,6 +63,8 @@ pub(crate) struct Measured {
     pub(crate) peak_rss_bytes: Option<u64>,
     /// The size of what was written.
     pub(crate) stored_bytes: u64,
+    /// Processor seconds by who used them, of the first round.
+    pub(crate) profile: BTreeMap<String, f64>,
 }
 
 struct Round {
@@ -69,6 +72,13 @@ struct Round {
     verify_seconds: Option<f64>,
     peak_rss_bytes: Option<u64>,
     stored_bytes: u64,
+    profile: BTreeMap<String, f64>,
+}
+
+impl Round {
+    fn of(seconds: f64, stored_bytes: u64) -> Round {
+        Round { seconds, verify_seconds: None, peak_rss_bytes: None, stored_bytes, profile: BTreeMap::new() }
+    }
 }
 
 /// Lets every contender dump the stack's database `rounds` times.
@@ -97,6 +107,7 @@ fn sum_up(name: &'static str, rounds: &[Round]) -> Measured {
         verify_seconds: (!verify.is_empty()).then(|| median(verify)),
         peak_rss_bytes: rounds.iter().filter_map(|round| round.peak_rss_bytes).max(),
         stored_bytes: rounds.first().map_or(0, |round| round.stored_bytes),
+        profile: rounds.first().map(|round| round.profile.clone()).unwrap_or_default(),
     }
 }
 
@@ -105,7 +116,7 @@ fn shell(stack: &Stack, script: &str) -> Round {
     let path = out.path().display().to_string();
     let script = script.replace("{db}", &stack.db()).replace("{here}", HERE).replace("{out}", &path);
     let seconds = seconds(Command::new("bash").args(["-c", &script]));
-    Round { seconds, verify_seconds: None, peak_rss_bytes: None, stored_bytes: size(out.path()) }
+    Round::of(seconds, size(out.path()))
 }
 
 /// The process is watched from its start to its end; what it says itself of the verification is taken
@@ -119,7 +130,7 @@ fn supakeep(stack: &Stack, compression: &str, transport: &str) -> Round {
     let began = std::time::Instant::now();
     let child =
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary can be started");
-    let peak = watch(child);
+    let watched = watch(child);
     let seconds = began.elapsed().as_secs_f64();
     let id = keeper.ids().pop().expect("a backup");
     let head = keeper.manifest(&id).head;
@@ -127,8 +138,9 @@ fn supakeep(stack: &Stack, compression: &str, transport: &str) -> Round {
     Round {
         seconds: seconds - verify,
         verify_seconds: Some(verify),
-        peak_rss_bytes: Some(peak),
+        peak_rss_bytes: Some(watched.peak_rss_bytes),
         stored_bytes: head.totals.stored_bytes,
+        profile: watched.profile.seconds(),
     }
 }
 
@@ -158,7 +170,7 @@ impl Client {
             "du -scb /tmp/a /tmp/d 2>/dev/null | tail -1; rm -rf /tmp/a /tmp/d",
         ]);
         let bytes = written.text().split_whitespace().next().and_then(|bytes| bytes.parse().ok());
-        Round { seconds, verify_seconds: None, peak_rss_bytes: None, stored_bytes: bytes.unwrap_or(0) }
+        Round::of(seconds, bytes.unwrap_or(0))
     }
 }
 

@@ -7,6 +7,7 @@ mod contender;
 mod data;
 mod many;
 mod measure;
+mod profile;
 mod report;
 
 use clap::Parser;

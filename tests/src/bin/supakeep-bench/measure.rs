@@ -4,6 +4,8 @@ use std::fs;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use crate::profile::Profile;
+
 /// The median of `values`.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
@@ -40,19 +42,29 @@ fn status_bytes(pid: u32, key: &str) -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-/// Watches a process to its end, and returns the most memory it had.
+/// What was seen of a process while it ran.
+pub(crate) struct Watched {
+    /// The most memory it had.
+    pub(crate) peak_rss_bytes: u64,
+    /// Where the time went.
+    pub(crate) profile: Profile,
+}
+
+/// Watches a process to its end.
 ///
 /// # Panics
 ///
 /// If it fails.
-pub(crate) fn watch(mut child: Child) -> u64 {
+pub(crate) fn watch(mut child: Child) -> Watched {
     let mut peak = 0;
+    let mut profile = Profile::default();
     loop {
         peak = peak.max(peak_rss_bytes(child.id()).unwrap_or(0));
+        profile.sample(child.id());
         if let Some(status) = child.try_wait().expect("a child can be waited for") {
             assert!(status.success(), "it ended with {status}");
-            return peak;
+            return Watched { peak_rss_bytes: peak, profile };
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -55,6 +55,13 @@ pub(crate) fn print_race(pg: Pg, measured: &[Measured]) {
         }
     }
     println!("{ratios}\n");
+    for one in measured.iter().filter(|one| !one.profile.is_empty()) {
+        let mut rows = table(&[&format!("processor time, {}, verification included", one.name), "seconds"]);
+        for (name, seconds) in one.profile.iter().filter(|(_, seconds)| **seconds >= 0.05) {
+            rows.add_row([name.clone(), format!("{seconds:.1}")]);
+        }
+        println!("{rows}\n");
+    }
 }
 
 /// The rows of `results.json` for one server.
