@@ -259,3 +259,26 @@ fn what_cannot_be_tried_is_no_result() {
     stack.compose(&["stop", "db"]).ok();
     passes(&keeper, &id);
 }
+
+#[test]
+fn the_daemon_makes_drills_on_schedule_and_leaves_none_behind() {
+    let stack = Stack::shared(Pg::V17);
+    let mut keeper = Keeper::new(&stack).with("SUPAKEEP_DRILL__SCHEDULE", "*/15 * * * * *");
+    let daemon = Daemon::start(&mut keeper);
+    let (status, health) = daemon.get("/health").expect("it answers");
+    assert_eq!(status, 200, "{health}");
+    // It is due soon, and waits for the first backup.
+    std::thread::sleep(Duration::from_secs(16));
+    let id = keeper.backup(&["--profile", "daily"]);
+    daemon.wait_for_metric("supabase_backup_last_drill_success{profile=\"daily\"}", 1.0, 2 * A_MINUTE);
+    let took = daemon.metric("supabase_backup_drill_duration_seconds{profile=\"daily\"}");
+    let proof = keeper.manifest(&id).head.drilled.expect("it was drilled");
+    assert_eq!(took, Some(proof.duration_seconds));
+    wait_for("the next one is going on", A_MINUTE, || left(&keeper).len() == 3);
+    let (_, health) = daemon.get("/health").expect("it answers");
+    let health: Value = serde_json::from_str(&health).expect("it is JSON");
+    assert_eq!((&health["drill"]["running"], &health["status"]), (&true.into(), &"ok".into()), "{health}");
+    let (status, log) = daemon.stop();
+    assert!(status.success() && log.contains("it restores to what was recorded"), "{log}");
+    assert_eq!(left(&keeper), Vec::<String>::new(), "{log}");
+}

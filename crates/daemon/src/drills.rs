@@ -6,6 +6,7 @@ use std::time::Duration;
 use supakeep_flow::drill::{DrillPorts, DrillSpec, drill, sweep};
 use supakeep_flow::failure::Failure;
 use supakeep_flow::ports::{Clock, Observer};
+use supakeep_model::OffsetDateTime;
 use supakeep_model::code::Code;
 use supakeep_model::drill_clock::DrillClock;
 use supakeep_model::event::RunEvent;
@@ -78,11 +79,19 @@ impl Drills {
         }
     }
 
+    /// The newest good backup of a profile: what it is good for is what its metrics ask. Else any.
+    fn latest(&self, now: OffsetDateTime) -> Option<BackupId> {
+        let catalog = self.status.catalog();
+        let of_profiles = self.status.profiles().iter();
+        let of_profiles = of_profiles.filter_map(|profile| catalog.newest_good(Some(&profile.name), now));
+        let newest = of_profiles.max_by_key(|head| head.started);
+        newest.or_else(|| catalog.newest_good(None, now)).map(|head| head.id.clone())
+    }
+
     async fn drill_latest(&self, clock: &mut DrillClock, stop: &CancellationToken) {
         let now = self.clock.now();
-        let latest = self.status.catalog().newest_good(None, now).map(|head| head.id.clone());
         // It stays due until there is a backup.
-        let Some(id) = latest else { return };
+        let Some(id) = self.latest(now) else { return };
         clock.start(now);
         tracing::info!(%id, "drill started");
         self.status.change_drill(|drill| drill.running = true);

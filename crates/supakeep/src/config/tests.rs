@@ -195,6 +195,48 @@ fn says_what_is_contradictory_or_impossible() {
 }
 
 #[test]
+fn drills_are_made_on_schedule_only_where_there_is_one() {
+    let drill = read("", &[]).drill;
+    assert!(drill.schedule.is_none() && drill.checks.is_empty());
+    assert_eq!((drill.scratch.memory_bytes, drill.scratch.cpus), (2 << 30, 1.0));
+    let environment = [("SUPAKEEP_DRILL__SCHEDULE", "0 3 * * 0; 0 3 1 * *"), ("SUPAKEEP_DRILL__CPUS", "0.5")];
+    let drill = read("[drill]\nmemory = '512MiB'\n", &environment).drill;
+    assert_eq!(drill.schedule.map(|schedule| schedule.expressions().len()), Some(2));
+    assert_eq!((drill.scratch.memory_bytes, drill.scratch.cpus), (512 << 20, 0.5));
+}
+
+#[test]
+fn checks_of_a_drill_are_read_whole_or_not_at_all() {
+    let checks = read(
+        "[[drill.checks]]\nname = 'a'\nsql = 'SELECT 1'\nexpect = 1\n[[drill.checks]]\nname = 'b'\ndatabase = '_supabase'\nsql = 'SELECT'\nexpect = ''\n",
+        &[],
+    )
+    .drill
+    .checks;
+    let found: Vec<_> = checks
+        .iter()
+        .map(|check| (check.name.as_str(), check.database.as_str(), check.expect.as_str()))
+        .collect();
+    assert_eq!(found, [("a", "postgres", "1"), ("b", "_supabase", "")]);
+    let one = |toml: &str, part: &str| {
+        let found = faults(toml, &[]);
+        assert!(found.iter().any(|fault| fault.to_string().contains(part)), "{part} is not in {found:#?}");
+    };
+    one(
+        "[[drill.checks]]\nname = 'a'\nsql = 'SELECT 1'\n",
+        "drill.checks[0].expect: a check needs name, sql and expect",
+    );
+    one(
+        "[[drill.checks]]\nname = 'a'\nsql = 'x'\nexpects = '1'\nexpect = '1'\n",
+        "drill.checks[0].expects (from FILE): unknown key",
+    );
+    one("[drill]\nchecks = 'x'\n", "a list of tables is wanted here: [[drill.checks]]");
+    one("[drill]\nmemory = '1MiB'\n", "a server needs more than 1MiB");
+    one("[drill]\ncpus = 0\n", "is not a number of cores");
+    one("[drill]\nschedule = 'sundays'\n", "drill.schedule (from FILE)");
+}
+
+#[test]
 fn a_file_that_is_asked_for_must_exist() {
     let sources = Sources { file: Some("/nowhere/supakeep.toml".into()), ..Sources::default() };
     let Err(Faults(found)) = load(&sources, NOW) else { panic!("it does not exist") };
