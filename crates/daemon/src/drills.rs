@@ -75,6 +75,10 @@ impl Drills {
             };
             let Err(failure) = swept else { return };
             tracing::debug!(code = %failure.code, "not sweeping scratch servers: {failure}");
+            if failure.code == Code::DockerRefused {
+                // A proxy that lets no drills through: then there are none.
+                return;
+            }
             tokio::time::sleep(SWEEP_AGAIN).await;
         }
     }
