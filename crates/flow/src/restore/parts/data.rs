@@ -48,7 +48,7 @@ async fn data(database: &str, ports: &PartPorts<'_>) -> Result<PartsReport, Fail
         }
         transaction.script.data(entry);
     }
-    transaction.script.say(&live.triggers_again());
+    transaction.script.say(&live.as_before());
     let mut proof = Proof::of(&entries, ports.recorded, Name::clone, |_| false, |text| text.to_owned());
     transaction.commit(ports, database, &mut proof).await?;
     let violations = foreign_keys::check(ports.site, database, &there).await?;

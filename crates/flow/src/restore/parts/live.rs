@@ -19,6 +19,8 @@ pub(super) struct LiveTable {
     kind: char,
     /// Triggers that fire whatever the session's role is, with their mode.
     triggers: Vec<(String, char)>,
+    /// Checks that rows may fail which are older than them: name, definition and comment.
+    unchecked: Vec<(String, String, Option<String>)>,
     /// Whether rows of tables beside these refer to it.
     is_referenced: bool,
 }
@@ -69,7 +71,8 @@ impl Live {
         self.tables.iter().map(LiveTable::name).collect()
     }
 
-    /// Statements that empty the tables, without a word to any trigger or foreign key.
+    /// Statements that empty the tables, without a word to any trigger or foreign key, and let rows in again
+    /// that were there before a check.
     pub(super) fn empty(&self) -> String {
         if self.tables.is_empty() {
             return String::new();
@@ -84,6 +87,13 @@ impl Live {
                     quote(trigger)
                 ));
             }
+            for (check, _, _) in &table.unchecked {
+                out.push_str(&format!(
+                    "ALTER TABLE {} DROP CONSTRAINT {};\n",
+                    table.name().sql(),
+                    quote(check)
+                ));
+            }
         }
         if self.tables.iter().any(|table| table.is_referenced) {
             // A table that others refer to cannot be truncated without them.
@@ -94,14 +104,22 @@ impl Live {
         out
     }
 
-    /// Statements that bring the triggers back that [`Live::empty`] has switched off.
-    pub(super) fn triggers_again(&self) -> String {
+    /// Statements that bring back what [`Live::empty`] has switched off.
+    pub(super) fn as_before(&self) -> String {
         let mut out = String::new();
         for table in &self.tables {
             for (trigger, mode) in &table.triggers {
                 let mode = if *mode == 'A' { "ALWAYS" } else { "REPLICA" };
                 let (table, trigger) = (table.itself(), quote(trigger));
                 out.push_str(&format!("ALTER TABLE {table} ENABLE {mode} TRIGGER {trigger};\n"));
+            }
+            for (check, definition, comment) in &table.unchecked {
+                let (table, check) = (table.name().sql(), quote(check));
+                out.push_str(&format!("ALTER TABLE {table} ADD CONSTRAINT {check} {definition};\n"));
+                if let Some(comment) = comment {
+                    let comment = literal(comment);
+                    out.push_str(&format!("COMMENT ON CONSTRAINT {check} ON {table} IS {comment};\n"));
+                }
             }
         }
         out
@@ -135,6 +153,9 @@ fn query(names: &BTreeSet<Name>) -> String {
         "{} SELECT coalesce(json_agg(json_build_object('schema', n.nspname, 'name', c.relname, 'kind', c.relkind, \
          'triggers', (SELECT coalesce(json_agg(json_build_array(tgname, tgenabled) ORDER BY tgname), '[]') FROM pg_trigger \
          WHERE tgrelid = c.oid AND NOT tgisinternal AND tgparentid = 0 AND tgenabled IN ('A', 'R')), \
+         'unchecked', (SELECT coalesce(json_agg(json_build_array(conname, pg_get_constraintdef(oid), \
+         obj_description(oid, 'pg_constraint')) ORDER BY conname), '[]') FROM pg_constraint \
+         WHERE conrelid = c.oid AND contype = 'c' AND NOT convalidated AND coninhcount = 0), \
          'is_referenced', EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confrelid = c.oid \
          AND conrelid NOT IN (SELECT oid FROM found))) ORDER BY n.nspname, c.relname), '[]') \
          FROM found JOIN pg_class c ON c.oid = found.oid JOIN pg_namespace n ON n.oid = c.relnamespace",

@@ -61,7 +61,7 @@ async fn in_place(
     let mut transaction = Transaction::begin(&contents.preamble);
     transaction.script.say(&live.empty());
     put(&mut transaction, &entries, &made_by(&entries, &missing), |text| text.to_owned());
-    transaction.script.say(&live.triggers_again());
+    transaction.script.say(&live.as_before());
     let made = |name: &Name| missing.contains(name);
     let mut proof = Proof::of(&entries, ports.recorded, Name::clone, made, |text| text.to_owned());
     transaction.commit(ports, &spec.database, &mut proof).await?;
