@@ -7,6 +7,7 @@ mod head;
 mod index;
 mod insert_rows;
 mod lexer;
+mod nesting;
 mod reader;
 mod split;
 

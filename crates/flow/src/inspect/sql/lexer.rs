@@ -4,6 +4,8 @@
 //! looks like the dump itself. So quoting is followed exactly as PostgreSQL's own lexer does with
 //! `standard_conforming_strings = on`, which every dump sets first.
 
+use super::nesting::Nesting;
+
 /// Takes what the lexer finds.
 pub(super) trait Sink {
     /// Text of the statement, outside of quotes and comments.
@@ -90,11 +92,18 @@ pub(super) struct Lexer {
     /// The dollar tag, without its dollars.
     tag: Vec<u8>,
     comment: Vec<u8>,
+    nesting: Nesting,
 }
 
 impl Lexer {
     pub(super) fn new() -> Lexer {
-        Lexer { state: State::Between, before: [0; 2], tag: Vec::new(), comment: Vec::new() }
+        Lexer {
+            state: State::Between,
+            before: [0; 2],
+            tag: Vec::new(),
+            comment: Vec::new(),
+            nesting: Nesting::default(),
+        }
     }
 
     /// Whether the text may end here.
@@ -177,6 +186,7 @@ impl Lexer {
             return end;
         }
         match bytes[0] {
+            b';' if !self.nesting.end_statement() => self.emit_code(b";", sink),
             b';' => {
                 sink.code(b";");
                 self.state = match sink.end_of_statement() {
@@ -186,6 +196,7 @@ impl Lexer {
             }
             quote @ (b'\'' | b'"') => {
                 sink.quoted(&[quote]);
+                self.nesting.end_word();
                 let prefixed = matches!(self.before[1], b'e' | b'E') && !is_name(self.before[0]);
                 self.state = State::Quote { quote, escapes: quote == b'\'' && prefixed };
                 self.before = [0; 2];
@@ -203,6 +214,7 @@ impl Lexer {
 
     fn emit_code(&mut self, bytes: &[u8], sink: &mut impl Sink) {
         sink.code(bytes);
+        self.nesting.code(bytes);
         self.before = match bytes {
             [.., a, b] => [*a, *b],
             [b] => [self.before[1], *b],
@@ -327,7 +339,7 @@ impl Lexer {
 }
 
 /// Whether a byte can be inside an identifier: PostgreSQL takes every byte of 0x80 and above as a letter.
-fn is_name(byte: u8) -> bool {
+pub(super) fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
 }
 
@@ -392,6 +404,19 @@ mod tests {
         assert_eq!(
             statements("SELECT 1; SELECT 'a;b', \"c;d\", $$e;f$$, $x$g;$$;h$x$ ;\n"),
             ["SELECT 1;", "SELECT 'a;b', \"c;d\", $$e;f$$, $x$g;$$;h$x$ ;"]
+        );
+    }
+
+    #[test]
+    fn a_semicolon_inside_a_rule_or_a_routine_ends_nothing() {
+        let rule =
+            "CREATE RULE r AS ON DELETE TO a DO ALSO (INSERT INTO b VALUES (1); INSERT INTO c VALUES (2));";
+        let atomic = "CREATE OR REPLACE FUNCTION f() RETURNS int BEGIN ATOMIC\n SELECT CASE WHEN true THEN 1 END;\n SELECT 2;\nEND;";
+        let procedure = "CREATE PROCEDURE \"begin\"() LANGUAGE sql BEGIN ATOMIC END;";
+        let plain = "CREATE TABLE begin_end (case_ int, \"end\" text);";
+        assert_eq!(
+            statements(&format!("{rule}\n{atomic}\n{procedure}\n{plain}\nBEGIN;\nSELECT 1;")),
+            [rule, atomic, procedure, plain, "BEGIN;", "SELECT 1;"]
         );
     }
 
