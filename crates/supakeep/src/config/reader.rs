@@ -112,9 +112,11 @@ impl<'a> Reader<'a> {
     /// The tables of a list (`[[name]]`); none when it is not there.
     pub(super) fn sections(&mut self, section: &mut Section, name: &'static str) -> Vec<Section> {
         let path = section.key(name);
-        match section.take(name) {
+        let value = section.take(name);
+        match value.clone() {
             None => Vec::new(),
             Some(Value::Array(_, items)) => {
+                self.show(section, name, format!("[{} tables]", items.len()), value.as_ref());
                 let number = |(index, item)| self.table(format!("{path}[{index}]"), Some(item));
                 items.into_iter().enumerate().map(number).collect()
             }
