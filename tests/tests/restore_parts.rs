@@ -42,17 +42,17 @@ fn assert_equal(report: &serde_json::Value) {
 fn describe(stack: &Stack, schema: &str, table: &str) -> String {
     let name = format!("quote_ident('{schema}') || '.' || quote_ident('{table}')");
     let query = format!(
-        "WITH t AS (SELECT ({name})::regclass AS oid) \
+        "SET session_replication_role = replica; CREATE TEMPORARY TABLE t AS SELECT ({name})::regclass::oid AS oid; \
          SELECT relkind, relowner::regrole, (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(relacl) a), \
            relrowsecurity, relforcerowsecurity, relreplident, reloptions, relispartition FROM pg_class JOIN t USING (oid); \
          SELECT attname, atttypid::regtype, attnotnull, attidentity, attgenerated, attstattarget, attacl, \
            (SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = attrelid AND adnum = attnum) \
-           FROM pg_attribute, t WHERE attrelid = oid AND attnum > 0 AND NOT attisdropped ORDER BY attnum; \
-         SELECT pg_get_indexdef(indexrelid), indisclustered, indisvalid FROM pg_index, t WHERE indrelid = oid ORDER BY 1; \
+           FROM pg_attribute, t WHERE attrelid = t.oid AND attnum > 0 AND NOT attisdropped ORDER BY attnum; \
+         SELECT pg_get_indexdef(indexrelid), indisclustered, indisvalid FROM pg_index, t WHERE indrelid = t.oid ORDER BY 1; \
          SELECT conrelid::regclass, conname, pg_get_constraintdef(c.oid), convalidated, obj_description(c.oid, 'pg_constraint') \
            FROM pg_constraint c, t WHERE t.oid IN (conrelid, confrelid) ORDER BY 1, 2; \
          SELECT polname, polcmd, polpermissive, polroles::regrole[], pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid) \
-           FROM pg_policy, t WHERE polrelid = oid ORDER BY 1; \
+           FROM pg_policy, t WHERE polrelid = t.oid ORDER BY 1; \
          SELECT pg_get_triggerdef(g.oid), tgenabled FROM pg_trigger g, t WHERE tgrelid = t.oid AND NOT tgisinternal ORDER BY 1; \
          SELECT pg_get_ruledef(r.oid) FROM pg_rewrite r, t WHERE ev_class = t.oid ORDER BY 1; \
          SELECT pg_get_statisticsobjdef(s.oid), stxowner::regrole FROM pg_statistic_ext s, t WHERE stxrelid = t.oid ORDER BY 1; \
@@ -217,7 +217,7 @@ fn a_database_beside_the_live_one_equals_it() {
             assert!(report["notes"].to_string().contains("pg_cron"), "{report}");
             let beside = "it's \"beside\"";
             assert_eq!(stack.sql_in(beside, "SELECT count(*) FROM auth.users"), "500");
-            let triggers = "SELECT string_agg(evtname || evtowner::regrole || evtenabled, ',' ORDER BY evtname) FROM pg_event_trigger";
+            let triggers = "SELECT string_agg(concat(evtname, evtowner::regrole, evtenabled), ',' ORDER BY evtname) FROM pg_event_trigger";
             assert_eq!(stack.sql_in(beside, triggers), stack.sql(triggers));
             assert_eq!(
                 stack.sql("SELECT string_agg(rolname, ',') FROM pg_roles WHERE rolsuper"),
@@ -346,4 +346,49 @@ fn what_is_replaced_is_saved_first_and_asked_about() {
         let ended = keeper.run(&[&["restore", &id], wrong].concat());
         assert_eq!(ended.code(), 2, "{wrong:?}: {}", ended.stderr);
     }
+}
+
+#[test]
+fn a_dump_that_supakeep_did_not_make_gets_a_database_of_its_own() {
+    let stack = Stack::private(Pg::V17, &["db"]);
+    let keeper = Keeper::new(&stack);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dump = |arguments: &[&str]| {
+        let fixed = ["pg_dump", "-h", "127.0.0.1", "-U", "supabase_admin"];
+        stack.exec(&[fixed.as_slice(), arguments, &["_supabase"]].concat()).ok().stdout
+    };
+    let rows = "SELECT count(*) FROM _analytics.log_events";
+    let expected = stack.sql_in("_supabase", rows);
+    let plain = dump(&[]);
+    let gzip = supakeep_tests::run(std::process::Command::new("gzip").arg("-c"), &plain).ok().stdout;
+    let zstd = supakeep_tests::run(std::process::Command::new("zstd").arg("-qc"), &plain).ok().stdout;
+    for (name, bytes) in [("plain.sql", &plain), ("a.sql.gz", &gzip), ("a.sql.zst", &zstd), ("a.dump", &dump(&["-Fc"]))] {
+        let file = folder.path().join(name);
+        std::fs::write(&file, bytes).expect("room for a file");
+        let file = file.to_str().expect("a path in UTF-8");
+        let ended = keeper.run(&["restore", "--file", file, "--into", "foreign"]).ok();
+        assert!(ended.stderr.contains("warning: nothing is known of this file"), "{}", ended.stderr);
+        assert_eq!(stack.sql_in("foreign", rows), expected, "{name}");
+        stack.sql("DROP DATABASE foreign");
+        let mut command = keeper.command(&["restore", "--file", "-", "--into", "foreign"]);
+        supakeep_tests::run(&mut command, bytes).ok();
+        assert_eq!(stack.sql_in("foreign", rows), expected, "{name} on standard input");
+        stack.sql("DROP DATABASE foreign");
+        // Cut short it is refused before anything is made.
+        let mut command = keeper.command(&["--json", "restore", "--file", "-", "--into", "foreign"]);
+        let ended = supakeep_tests::run(&mut command, &bytes[..bytes.len() / 2]);
+        assert_eq!(ended.code(), 1, "{}", ended.stderr);
+        assert_eq!(stack.sql("SELECT count(*) FROM pg_database WHERE datname = 'foreign'"), "0");
+    }
+    assert_eq!(keeper.incoming(), Vec::<String>::new());
+    // One that goes elsewhere does not reach the live database.
+    for wrong in [dump(&["--create"]), dump(&["-Ft"]), b"SELECT 1;\n".to_vec(), Vec::new()] {
+        let mut command = keeper.command(&["--json", "restore", "--file", "-", "--into", "foreign"]);
+        let ended = supakeep_tests::run(&mut command, &wrong);
+        assert!(!ended.status.success(), "{}", ended.text());
+        assert_eq!(stack.sql("SELECT count(*) FROM pg_database WHERE datname = 'foreign'"), "0");
+    }
+    let missing = folder.path().join("nowhere");
+    let missing = missing.to_str().expect("a path in UTF-8");
+    assert_eq!(keeper.refused(&["restore", "--file", missing, "--into", "foreign"]), (2, "usage-invalid".into()));
 }

@@ -11,6 +11,7 @@ mod drill;
 mod info;
 mod list;
 mod restore;
+mod restore_file;
 mod restore_parts;
 mod status;
 mod verify;

@@ -18,7 +18,7 @@ use supakeep_model::manifest::{DatabaseRecord, Manifest};
 use supakeep_model::manifest_head::Outcome as RunOutcome;
 
 use super::restore::{DEADLINE, confirm};
-use super::{Context, Outcome, progress};
+use super::{Context, Outcome, progress, restore_file};
 use crate::args::Parts;
 use crate::failure::CommandError;
 use crate::output::{Paint, right};
@@ -50,6 +50,11 @@ pub(crate) async fn run(context: &Context, wish: Wish) -> Outcome {
     if let Some(journal) = ports.backup.repository.journal()? {
         let message = format!("the restore of {} has not ended", journal.backup);
         return Err(CommandError::new(Code::RestoreUnfinished, message));
+    }
+    if let (Some(file), Some(into)) = (&wish.parts.file, &wish.parts.into) {
+        let jobs = wish.jobs.unwrap_or(context.wire.settings.encoders);
+        let leave = if wish.parts.schema_only { Leave::Rows } else { Leave::Nothing };
+        return restore_file::run(context, &ports, file, BesideSpec::unknown(into, leave, jobs)).await;
     }
     let manifest = chosen(context, wish.id.as_deref().unwrap_or_default())?;
     let site = ports.sites.live(&format!("restore-{}", manifest.head.id)).await?;
@@ -305,7 +310,7 @@ fn show_tables(context: &Context, report: &PartsReport) {
 }
 
 /// What became of a database that was made beside the others.
-fn show_beside(context: &Context, from: &str, name: &str, report: &BesideReport) -> Outcome {
+pub(super) fn show_beside(context: &Context, from: &str, name: &str, report: &BesideReport) -> Outcome {
     let output = context.output;
     if output.json {
         output.json(&serde_json::json!({

@@ -13,6 +13,9 @@ use crate::inspect::select::{Contents, Entry, Header, Index};
 /// The longest statement that is kept: the columns of the widest table there can be, and more.
 const MAX_STATEMENT: usize = 1 << 20;
 
+/// How much of a psql command is kept: enough to know it.
+const MAX_COMMAND: usize = 64;
+
 /// Reads a plain dump as it passes.
 pub struct PlainIndex {
     lexer: Lexer,
@@ -45,6 +48,9 @@ struct Seen {
     length: u64,
     ended: bool,
     comment: Option<Vec<u8>>,
+    command: Vec<u8>,
+    /// A command of psql's that can reach beyond the database, if one has been seen.
+    reaches_out: Option<String>,
 }
 
 impl Seen {
@@ -57,6 +63,9 @@ impl Seen {
 
 impl Sink for Seen {
     fn code(&mut self, bytes: &[u8]) {
+        if memchr::memchr(b'\\', bytes).is_some() {
+            self.reaches_out = Some("a back-slash inside of a statement".to_owned());
+        }
         self.text(bytes);
     }
 
@@ -72,6 +81,21 @@ impl Sink for Seen {
 
     fn comment(&mut self, text: &[u8]) {
         self.comment = Some(text.to_vec());
+    }
+
+    fn command(&mut self, bytes: &[u8]) {
+        let room = MAX_COMMAND - self.command.len();
+        self.command.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        if bytes.ends_with(b"\n") {
+            let command = std::mem::take(&mut self.command);
+            let word = command.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+            // What pg_dump puts around everything, so that nothing else can be a command.
+            let is_harmless = matches!(word, b"restrict" | b"unrestrict")
+                && command.iter().all(|byte| byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace());
+            if !is_harmless {
+                self.reaches_out = Some(format!("\\{}", String::from_utf8_lossy(word)));
+            }
+        }
     }
 }
 
@@ -129,6 +153,12 @@ impl Index for PlainIndex {
         }
         if !self.ended {
             return incomplete("the line `PostgreSQL database dump complete` is missing at its end");
+        }
+        if let Some(command) = self.seen.reaches_out {
+            let message = format!(
+                "it tells psql to do something that can reach beyond the database ({command}); a dump of one database, made without --create, does not"
+            );
+            return Err(InspectError::Damaged(message));
         }
         self.end_of_entry();
         self.settle(self.offset);

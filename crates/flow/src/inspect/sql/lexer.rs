@@ -16,6 +16,8 @@ pub(super) trait Sink {
     fn end_of_statement(&mut self) -> Next;
     /// A comment in a line of its own, without the dashes; cut after [`MAX_COMMENT`] bytes.
     fn comment(&mut self, text: &[u8]);
+    /// Text of a psql command between statements, without its back-slash, its line end included.
+    fn command(&mut self, _bytes: &[u8]) {}
 }
 
 /// What follows a statement.
@@ -151,7 +153,9 @@ impl Lexer {
             State::Meta => {
                 let end = memchr::memchr(b'\n', bytes);
                 self.state = if end.is_some() { State::Between } else { State::Meta };
-                return (end.map_or(bytes.len(), |end| end + 1), false);
+                let taken = end.map_or(bytes.len(), |end| end + 1);
+                sink.command(&bytes[..taken]);
+                return (taken, false);
             }
             State::CopyLine => {
                 if byte == b'\n' {

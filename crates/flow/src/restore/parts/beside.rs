@@ -46,6 +46,13 @@ pub struct BesideSpec {
     pub jobs: usize,
 }
 
+impl BesideSpec {
+    /// A database of which nothing is known but the dump.
+    pub fn unknown(name: &str, leave: Leave, jobs: usize) -> BesideSpec {
+        BesideSpec { name: name.to_owned(), record: None, dump: None, leave, jobs }
+    }
+}
+
 /// What became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BesideReport {

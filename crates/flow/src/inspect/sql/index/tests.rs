@@ -218,6 +218,17 @@ fn a_dump_that_is_cut_anywhere_is_none() {
     assert!(index(DUMP.strip_prefix("--\n-- Postgre").expect("its beginning"), 1_000).is_err());
 }
 
+#[test]
+fn a_dump_that_leaves_its_database_is_refused() {
+    for line in ["\\connect template1", "\\! id", "SELECT 1 \\g /tmp/x", "\\restrict a \\! id", "\\c"] {
+        let dump = DUMP.replacen("\n--\n-- Name: job", &format!("\n{line}\n;\n--\n-- Name: job"), 1);
+        for chunk in [1, 1_000_000] {
+            let error = index(&dump, chunk).expect_err(line);
+            assert!(error.to_string().contains("beyond the database"), "{line}: {error}");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn chunk_boundaries_never_change_what_is_found(chunk in 1_usize..200) {
