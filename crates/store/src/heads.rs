@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,13 +11,15 @@ use std::thread;
 use supakeep_flow::ports::StoreError;
 use supakeep_model::catalog::Unreadable;
 use supakeep_model::id::BackupId;
-use supakeep_model::manifest::{FILE, ManifestError};
+use supakeep_model::manifest::{FILE, Manifest, ManifestError};
 use supakeep_model::manifest_head::ManifestHead;
 
 use crate::path::failed;
 
 /// Enough for nearly every head; more is read where it is not.
 const FIRST_READ: usize = 8 * 1024;
+/// What [`Manifest::to_json`] ends with; inside of it every brace is indented, so nothing else does.
+const FILE_END: &[u8] = b"\n}\n";
 /// Fewer folders than this are not worth a second thread.
 const WORTH_A_THREAD: usize = 256;
 
@@ -128,9 +130,58 @@ fn read(path: &Path) -> Result<ManifestHead, ManifestError> {
         }
     }
     beginning.truncate(length);
-    if let Some(head) = ManifestHead::parse(&beginning) {
+    if let Some(head) = ManifestHead::parse(&beginning)
+        && (head.is_err() || is_whole(&mut file).map_err(unreadable)?)
+    {
         return head;
     }
+    file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+    beginning.clear();
     file.read_to_end(&mut beginning).map_err(unreadable)?;
-    ManifestHead::parse(&beginning).unwrap_or_else(|| ManifestHead::parse_whole(&beginning))
+    Manifest::parse(&beginning).map(|manifest| manifest.head)
+}
+
+/// A manifest that is cut after its head describes a backup that nobody can restore. Whatever ends in
+/// another way, such as one that a person has edited, is read from end to end.
+fn is_whole(file: &mut File) -> std::io::Result<bool> {
+    let length = file.seek(SeekFrom::End(0))?;
+    let mut end = [0; FILE_END.len()];
+    file.seek(SeekFrom::Start(length.saturating_sub(FILE_END.len() as u64)))?;
+    file.read_exact(&mut end)?;
+    Ok(end == FILE_END)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use supakeep_testkit::{START, head, manifest};
+
+    fn found(json: &[u8]) -> Result<ManifestHead, ManifestError> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(FILE);
+        fs::write(&path, json).expect("it can be written");
+        read(&path)
+    }
+
+    #[test]
+    fn a_manifest_that_is_cut_anywhere_is_damaged() {
+        let whole = manifest(head("b_1", Some("daily"), START));
+        let json = whole.to_json();
+        assert_eq!(found(&json), Ok(whole.head.clone()));
+        for cut in (0..json.len() - 1).step_by(9).chain([json.len() - 2]) {
+            assert!(
+                matches!(found(&json[..cut]), Err(ManifestError::Damaged(_))),
+                "cut at {cut} of {}",
+                json.len()
+            );
+        }
+    }
+
+    #[test]
+    fn a_manifest_that_a_person_has_reformatted_is_read() {
+        let whole = manifest(head("b_1", Some("daily"), START));
+        let compact = serde_json::to_vec(&whole).expect("it serialises");
+        assert_eq!(found(&compact), Ok(whole.head.clone()));
+        assert_eq!(found(whole.to_json().trim_ascii_end()), Ok(whole.head));
+    }
 }
