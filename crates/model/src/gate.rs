@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fingerprint::{Fingerprint, TablePrint};
+use crate::dump::DumpSpec;
+use crate::fingerprint::{Dialect, Fingerprint, TablePrint};
 use crate::manifest::Manifest;
 
 /// What the gate looks at.
@@ -31,14 +32,19 @@ impl Default for GateSpec {
 }
 
 /// What is missing or smaller in `current` against `previous`, a sentence each; empty when the gate
-/// lets it pass. Backups that asked pg_dump for different things are not compared.
+/// lets it pass. Backups that asked pg_dump for different rows are not compared; what they are stored in
+/// decides about the comparison of their sizes alone.
 pub fn suspicions(previous: &Manifest, current: &Manifest, spec: &GateSpec) -> Vec<String> {
-    if !spec.enabled || previous.head.dump != current.head.dump {
+    let (asked_before, asked) = (&previous.head.dump, &current.head.dump);
+    if !spec.enabled || !asks_for_the_same(asked_before, asked) {
         return Vec::new();
     }
     let mut out = Vec::new();
     let (before, after) = (&previous.head.totals, &current.head.totals);
-    shrunk(&mut out, "size before compression", before.source_bytes, after.source_bytes, "bytes", spec);
+    // pg_dump compresses an archive itself: its size depends on both.
+    if asked_before.format == asked.format && asked_before.compression == asked.compression {
+        shrunk(&mut out, "size before compression", before.source_bytes, after.source_bytes, "bytes", spec);
+    }
     shrunk(&mut out, "rows of all tables", before.rows, after.rows, "rows", spec);
     for database in &previous.databases {
         match current.database(&database.name) {
@@ -53,13 +59,20 @@ pub fn suspicions(previous: &Manifest, current: &Manifest, spec: &GateSpec) -> V
     out
 }
 
+fn asks_for_the_same(before: &DumpSpec, after: &DumpSpec) -> bool {
+    (before.scope, before.rows, &before.exclude_table_data)
+        == (after.scope, after.rows, &after.exclude_table_data)
+}
+
 fn tables(out: &mut Vec<String>, database: &str, before: &Fingerprint, after: &Fingerprint, spec: &GateSpec) {
+    // Among INSERT statements a table without rows is not there to be seen.
+    let hides_empty = after.dialect == Dialect::Inserts;
     let after = rows_by_table(&after.tables);
     for (table, rows) in rows_by_table(&before.tables) {
         if spec.ignore_tables.contains(&table) {
             continue;
         }
-        match after.get(&table) {
+        match after.get(&table).or(hides_empty.then_some(&0)) {
             None => out.push(format!("table {database}: {table} is missing ({rows} rows before)")),
             Some(&now) if rows >= spec.min_rows => {
                 shrunk(out, &format!("table {database}: {table}"), rows, now, "rows", spec);
@@ -184,6 +197,43 @@ mod tests {
         assert_eq!(suspicions(&before, &after, &ignoring), Vec::<String>::new());
         let off = GateSpec { enabled: false, ..GateSpec::default() };
         assert_eq!(suspicions(&before, &manifest(0, &[]), &off), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_table_without_rows_is_not_missing_from_inserts() {
+        let before = manifest(10, &[("queue", 99, None), ("users", 1_000, None)]);
+        let mut after = manifest(10, &[("users", 1_000, None)]);
+        let print = after.databases[0].fingerprint.as_mut().expect("it has one");
+        print.dialect = Dialect::Inserts;
+        assert_eq!(suspicions(&before, &after, &GateSpec::default()), Vec::<String>::new());
+        let print = after.databases[0].fingerprint.as_mut().expect("it has one");
+        print.tables.clear();
+        assert_eq!(
+            suspicions(&before, &after, &GateSpec::default()),
+            ["table postgres: public.users: 1000 rows before, 0 now (100 % less)"]
+        );
+    }
+
+    #[test]
+    fn another_format_or_compression_hides_no_loss_of_rows() {
+        let before = manifest(1_000, &[("users", 1_000, None)]);
+        for (format, compression) in [
+            (crate::dump::Format::Custom, before.head.dump.compression),
+            (before.head.dump.format, crate::dump::Compression::None),
+        ] {
+            let mut after = manifest(10, &[("users", 1_000, None)]);
+            (after.head.dump.format, after.head.dump.compression) = (format, compression);
+            assert_eq!(suspicions(&before, &after, &GateSpec::default()), Vec::<String>::new());
+            let mut emptied = manifest(10, &[("users", 0, None)]);
+            emptied.head.dump = after.head.dump.clone();
+            assert_eq!(
+                suspicions(&before, &emptied, &GateSpec::default()),
+                [
+                    "rows of all tables: 1000 rows before, 0 now (100 % less)",
+                    "table postgres: public.users: 1000 rows before, 0 now (100 % less)"
+                ]
+            );
+        }
     }
 
     #[test]
