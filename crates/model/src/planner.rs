@@ -8,7 +8,8 @@
 use time::{Duration, OffsetDateTime};
 
 use crate::catalog::Catalog;
-use crate::manifest_head::Trigger;
+use crate::code::Code;
+use crate::manifest_head::{ManifestHead, Outcome, Trigger};
 use crate::profile::Profile;
 use crate::schedule::Slot;
 
@@ -51,9 +52,14 @@ pub struct ProfileClock {
 
 impl ProfileClock {
     /// Slots up to the last run in the catalog are handled; where there is none, slots before
-    /// `first_start`, when this repository was first used.
+    /// `first_start`, when this repository was first used. A run that was cancelled, or that failed in a
+    /// way that a retry may mend, handles nothing: the retry went with the process that had planned it.
     pub fn from_catalog(profile: &str, catalog: &Catalog, first_start: OffsetDateTime) -> ProfileClock {
-        let last = catalog.of_profile(profile).map(|head| head.slot.unwrap_or(head.started)).max();
+        let last = catalog
+            .of_profile(profile)
+            .filter(|head| !wants_another_run(head))
+            .map(|head| head.slot.unwrap_or(head.started))
+            .max();
         ProfileClock { handled_until: last.unwrap_or(first_start), retry: None }
     }
 
@@ -119,6 +125,11 @@ impl ProfileClock {
             None => Decision::Wait,
         }
     }
+}
+
+fn wants_another_run(head: &ManifestHead) -> bool {
+    head.outcome == Outcome::Failed
+        && head.error.as_ref().is_some_and(|error| error.code == Code::Cancelled || error.code.is_retryable())
 }
 
 #[cfg(test)]
@@ -215,6 +226,25 @@ mod tests {
         assert!(trigger(&new.decide(&profile, TWO + Duration::hours(2), TWO + Duration::HOUR)).is_some());
         let mut newer = ProfileClock::from_catalog("new", &catalog, TWO + Duration::HOUR);
         assert_eq!(newer.decide(&profile, TWO + Duration::hours(2), TWO + Duration::HOUR), Decision::Wait);
+    }
+
+    #[test]
+    fn a_run_that_was_cancelled_or_waited_for_a_retry_is_made_up_for_after_a_restart() {
+        let profile = profile(&["0 2 * * *"]);
+        let restarted = TWO + Duration::HOUR;
+        let decision = |code: Code| {
+            let mut failed = head("b", Some("daily"), TWO);
+            failed.outcome = Outcome::Failed;
+            failed.error =
+                Some(crate::manifest_head::RunError { code, message: String::new(), hint: String::new() });
+            let before = head("a", Some("daily"), TWO - Duration::DAY);
+            let catalog = Catalog::new([failed, before].map(Into::into).to_vec(), vec![]);
+            ProfileClock::from_catalog("daily", &catalog, MIDNIGHT).decide(&profile, restarted, restarted)
+        };
+        for code in [Code::Cancelled, Code::DatabaseLost] {
+            assert_eq!(trigger(&decision(code)), Some((TWO, Trigger::CatchUp)), "{code}");
+        }
+        assert_eq!(decision(Code::PrivilegesMissing), Decision::Wait);
     }
 
     #[test]
