@@ -44,8 +44,10 @@ impl Retention {
     }
 }
 
-/// Takes a backup; when it is complete, and only then, removes what the policies no longer keep. Trouble
-/// with the removal does not make the backup a failure; the observer is told.
+/// Takes a backup; when it is complete, and only then, removes what the policies no longer keep of its
+/// profile. Other profiles wait for a good backup of their own, and a backup of no profile removes no
+/// other. A run that fails makes room among the records of such runs. Trouble with the removal does not
+/// make the backup a failure; the observer is told.
 pub async fn backup_and_prune(
     spec: &BackupSpec,
     retention: &Retention,
@@ -54,23 +56,38 @@ pub async fn backup_and_prune(
     cancel: &CancellationToken,
 ) -> Result<ManifestHead, Failure> {
     let head = backup(spec, ports, lock, cancel).await?;
-    if head.outcome == Outcome::Complete {
-        let id = head.id.clone();
-        ports.observer.observe(&RunEvent::Entered {
-            id,
-            phase: Phase::Prune,
-            subject: String::new(),
-            expected_bytes: None,
-        });
-        match retention.plan(ports) {
-            Ok(plan) => {
-                prune(&*ports.repository, &plan, &*ports.observer, lock);
-            }
-            Err(failure) => {
-                let message = format!("cannot apply retention: {failure}");
-                ports.observer.observe(&RunEvent::Fault { code: failure.code, message });
-            }
+    let of_this_run = |plan: PrunePlan| plan.of_profile(head.profile.as_deref());
+    match head.outcome {
+        Outcome::Complete => {
+            let (id, subject) = (head.id.clone(), String::new());
+            ports.observer.observe(&RunEvent::Entered {
+                id,
+                phase: Phase::Prune,
+                subject,
+                expected_bytes: None,
+            });
+            apply(retention, ports, lock, of_this_run);
         }
+        Outcome::Failed => apply(retention, ports, lock, |plan| of_this_run(plan).of_failed_runs()),
+        Outcome::Suspect => {}
     }
     Ok(head)
+}
+
+/// Carries out the part of the plan that `select` leaves.
+fn apply(
+    retention: &Retention,
+    ports: &Ports,
+    lock: &dyn RunLock,
+    select: impl FnOnce(PrunePlan) -> PrunePlan,
+) {
+    match retention.plan(ports) {
+        Ok(plan) => {
+            prune(&*ports.repository, &select(plan), &*ports.observer, lock);
+        }
+        Err(failure) => {
+            let message = format!("cannot apply retention: {failure}");
+            ports.observer.observe(&RunEvent::Fault { code: failure.code, message });
+        }
+    }
 }

@@ -35,6 +35,9 @@ pub struct PruneItem {
     pub keep: bool,
     /// Why, never empty.
     pub reasons: Vec<String>,
+    /// How its run ended.
+    #[serde(skip)]
+    pub outcome: Outcome,
 }
 
 /// What happens to every backup of a stack, newest first.
@@ -42,12 +45,30 @@ pub struct PruneItem {
 pub struct PrunePlan {
     /// One item for each entry of the catalog.
     pub items: Vec<PruneItem>,
+    /// The newest good backup of each profile: others may go because it stays.
+    #[serde(skip)]
+    pub relied_on: BTreeMap<String, BackupId>,
 }
 
 impl PrunePlan {
     /// What the plan removes.
     pub fn removals(&self) -> impl Iterator<Item = &PruneItem> {
         self.items.iter().filter(|item| !item.keep)
+    }
+
+    /// The part of the plan that is about one profile, or about what belongs to none.
+    pub fn of_profile(mut self, profile: Option<&str>) -> PrunePlan {
+        self.items.retain(|item| item.profile.as_deref() == profile);
+        self.relied_on.retain(|name, _| Some(name.as_str()) == profile);
+        self
+    }
+
+    /// The part of the plan that is about the records of failed runs. It removes no backup, so it relies
+    /// on none.
+    pub fn of_failed_runs(mut self) -> PrunePlan {
+        self.items.retain(|item| item.outcome == Outcome::Failed);
+        self.relied_on.clear();
+        self
     }
 }
 
@@ -67,10 +88,14 @@ pub struct Rules<'a> {
 /// Applies every profile's policy to the catalog.
 pub fn plan(catalog: &Catalog, rules: &Rules<'_>) -> PrunePlan {
     let mut reasons: BTreeMap<&BackupId, Vec<String>> = BTreeMap::new();
+    let mut relied_on = BTreeMap::new();
     for (profile, policy) in &rules.policies {
         // What was named by hand stays anyway; it fills no place that a rule has to give.
         let good = catalog.of_profile(profile).filter(|head| head.is_good() && head.kind == Kind::Profile);
         let good: Vec<_> = good.collect();
+        if let Some(newest) = good.iter().find(|head| head.started <= rules.now) {
+            relied_on.insert((*profile).to_owned(), newest.id.clone());
+        }
         keep_by_policy(&good, policy, rules, &mut reasons);
         let oldest_kept =
             good.iter().filter(|head| reasons.contains_key(&head.id)).map(|head| head.started).min();
@@ -83,13 +108,14 @@ pub fn plan(catalog: &Catalog, rules: &Rules<'_>) -> PrunePlan {
     }
     keep_parents(catalog, &mut reasons);
     let items = catalog.entries().map(|head| item(head, reasons.remove(&head.id))).collect();
-    PrunePlan { items }
+    PrunePlan { items, relied_on }
 }
 
 /// Removes whatever is older than `age`, by the wish of a person: what is protected stays, and so does
 /// the newest good backup of each profile.
 pub fn plan_older_than(catalog: &Catalog, age: Duration, rules: &Rules<'_>) -> PrunePlan {
     let mut reasons: BTreeMap<&BackupId, Vec<String>> = BTreeMap::new();
+    let mut relied_on = BTreeMap::new();
     for head in catalog.entries() {
         let mut why: Vec<String> = protection(head, rules).into_iter().collect();
         if head.age(rules.now) <= age {
@@ -99,6 +125,7 @@ pub fn plan_older_than(catalog: &Catalog, age: Duration, rules: &Rules<'_>) -> P
             head.profile.as_deref().and_then(|profile| catalog.newest_good(Some(profile), rules.now));
         if newest.is_some_and(|newest| newest.id == head.id) {
             why.push("the newest good one of its profile".to_owned());
+            relied_on.extend(head.profile.clone().map(|profile| (profile, head.id.clone())));
         }
         if !why.is_empty() {
             reasons.insert(&head.id, why);
@@ -106,7 +133,7 @@ pub fn plan_older_than(catalog: &Catalog, age: Duration, rules: &Rules<'_>) -> P
     }
     keep_parents(catalog, &mut reasons);
     let items = catalog.entries().map(|head| item(head, reasons.remove(&head.id))).collect();
-    PrunePlan { items }
+    PrunePlan { items, relied_on }
 }
 
 fn item(head: &ManifestHead, reasons: Option<Vec<String>>) -> PruneItem {
@@ -122,6 +149,7 @@ fn item(head: &ManifestHead, reasons: Option<Vec<String>>) -> PruneItem {
         started: head.started,
         stored_bytes: head.totals.stored_bytes,
         keep,
+        outcome: head.outcome,
         reasons: reasons.unwrap_or_else(|| vec![gone.to_owned()]),
     }
 }
