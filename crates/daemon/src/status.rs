@@ -166,7 +166,7 @@ impl Status {
             error: state.repository.error.clone(),
             free_bytes: state.repository.space.free_bytes,
             total_bytes: state.repository.space.total_bytes,
-            needed_bytes: needed_bytes(&state.catalog, self.spec.min_free_bytes, now),
+            needed_bytes: needed_bytes(&state.catalog, None, self.spec.min_free_bytes, now),
             unreadable: state.catalog.unreadable().iter().map(|other| other.folder.clone()).collect(),
         };
         Health::assess(&self.spec.version, &self.spec.stack, profiles, repository).with(state.drill.clone())
@@ -192,7 +192,6 @@ impl Observer for Status {
             }
             RunEvent::Entered { .. }
             | RunEvent::Progressed { .. }
-            | RunEvent::Verified { .. }
             | RunEvent::Drilled { .. }
             | RunEvent::Pruned { .. }
             | RunEvent::Fault { .. } => {}

@@ -100,7 +100,12 @@ pub async fn backup(
     let run = RunRef { id: id.clone(), profile: spec.profile.clone(), trigger: spec.trigger };
     ports.observer.observe(&RunEvent::Started { run, at: started });
     kill_point("backup-started");
-    let needed = needed_bytes(&catalog, spec.min_free_bytes, started);
+    let needed = needed_bytes(&catalog, spec.profile.as_deref(), spec.min_free_bytes, started);
+    let previous = spec
+        .profile
+        .as_deref()
+        .and_then(|profile| catalog.newest_good(Some(profile), started))
+        .map(|head| head.id.clone());
     let mut draft = Draft::new(spec, id.clone(), started);
     let mut server = None;
     let limits = Limits::new(cancel.clone(), spec.deadline);
@@ -109,7 +114,7 @@ pub async fn backup(
         end_sessions(server.as_deref()).await;
     }
     let head = match made {
-        Ok(staging) => finish(spec, ports, draft, staging, &limits).await,
+        Ok(staging) => finish(spec, ports, draft, staging, previous.as_ref(), &limits).await,
         Err(failure) => record_failure(ports, draft, failure),
     };
     ports.observer.observe(&RunEvent::Ended { head: Box::new(head.clone()) });
@@ -164,6 +169,7 @@ async fn finish(
     ports: &Ports,
     draft: Draft,
     staging: Box<dyn Staging>,
+    previous: Option<&BackupId>,
     limits: &Limits,
 ) -> ManifestHead {
     let mut manifest = draft.into_manifest();
@@ -185,12 +191,18 @@ async fn finish(
         let failure = Failure::new(Code::VerifyFailed, proof.differences.join("; "));
         return keep_failed(manifest, staging, failure, FailedFiles::Keep);
     }
-    judge(spec, &*ports.repository, &mut manifest, ports.clock.now());
+    judge(spec, &*ports.repository, &mut manifest, previous);
     enter(ports, &manifest.head.id, Phase::Commit, "", None);
     if let Err(error) = staging.commit(&manifest) {
         return keep_record(ports, manifest, error.into());
     }
     kill_point("backup-committed");
+    if manifest.head.outcome == Outcome::Complete
+        && let Err(error) = ports.repository.remove_failed_files()
+    {
+        let message = format!("cannot remove the files of an earlier run that failed: {error}");
+        ports.observer.observe(&RunEvent::Fault { code: error.code, message });
+    }
     if let Err(failure) = link(&*ports.repository, ports.clock.now()) {
         // The backup is made; a link that does not point at it is no reason to call it failed.
         let message = format!("cannot update the links to the latest backups: {failure}");
@@ -199,28 +211,33 @@ async fn finish(
     manifest.head
 }
 
-/// Compares with the last good backup of the profile.
-fn judge(spec: &BackupSpec, repository: &dyn Repository, manifest: &mut Manifest, now: OffsetDateTime) {
-    let (Some(gate), Some(profile)) = (&spec.gate, &spec.profile) else { return };
-    let previous = repository
-        .catalog()
-        .ok()
-        .and_then(|catalog| catalog.newest_good(Some(profile), now).map(|head| head.id.clone()))
-        .and_then(|id| repository.manifest(&id).ok());
-    let Some(previous) = previous else { return };
-    let reasons = suspicions(&previous, manifest, gate);
+/// Compares with the last good backup of the profile, as it was when the run began. One that cannot be
+/// read is a reason to be suspicious: what cannot be compared must not become the reason to remove others.
+fn judge(
+    spec: &BackupSpec,
+    repository: &dyn Repository,
+    manifest: &mut Manifest,
+    previous: Option<&BackupId>,
+) {
+    let (Some(gate), Some(previous)) = (&spec.gate, previous) else { return };
+    let reasons = match repository.manifest(previous) {
+        _ if !gate.enabled => Vec::new(),
+        Ok(previous) => suspicions(&previous, manifest, gate),
+        Err(error) => vec![format!("it cannot be compared with {previous}: {error}")],
+    };
     if !reasons.is_empty() {
         manifest.head.outcome = Outcome::Suspect;
         manifest.head.suspicion =
-            Some(Suspicion { compared_with: previous.head.id, reasons, accepted_at: None });
+            Some(Suspicion { compared_with: previous.clone(), reasons, accepted_at: None });
     }
 }
 
-/// Points `latest` and `latest-<profile>` at the newest good backups.
+/// Points `latest` and `latest-<profile>` at the newest good backups; `latest` at one that is a whole
+/// database again, if there is one.
 pub fn link(repository: &dyn Repository, now: OffsetDateTime) -> Result<(), Failure> {
     let catalog = repository.catalog()?;
     let newest = |profile: Option<&str>| catalog.newest_good(profile, now).map(|head| &head.id);
-    repository.link("latest", newest(None))?;
+    repository.link("latest", catalog.latest(now).map(|head| &head.id))?;
     let profiles: std::collections::BTreeSet<_> =
         catalog.entries().filter_map(|head| head.profile.as_deref()).collect();
     for profile in profiles {
@@ -297,7 +314,11 @@ async fn end_sessions(server: Option<&dyn Server>) {
 }
 
 fn check_space(repository: &dyn Repository, needed_bytes: u64) -> Result<(), Failure> {
-    let space = repository.space()?;
+    let mut space = repository.space()?;
+    if space.free_bytes < needed_bytes {
+        repository.remove_failed_files()?;
+        space = repository.space()?;
+    }
     if space.free_bytes >= needed_bytes {
         return Ok(());
     }

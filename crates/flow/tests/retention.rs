@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use supakeep_flow::cycle::Retention;
-use supakeep_flow::ports::Repository as _;
+use supakeep_flow::backup::BackupSpec;
+use supakeep_flow::cycle::{Retention, backup_and_prune};
+use supakeep_flow::ports::{FailedFiles, Repository as _};
 use supakeep_flow::prune::prune;
 use supakeep_model::code::Code;
 use supakeep_model::keep::KeepPolicy;
@@ -78,13 +79,89 @@ async fn one_that_cannot_be_removed_does_not_keep_the_others() {
 async fn a_catalog_that_cannot_be_read_prunes_nothing_and_is_a_fault() {
     let old = (1..=3).map(|day| head(&format!("b_{day}"), Some("daily"), days_ago(day)));
     let trial = Trial::with(repository(old.collect()));
-    // The run itself reads it: at its start, for the gate, for the links.
-    let trial = trial.failing(Operation::Catalog, 4, Fault::Code(Code::RepositoryIo));
+    // The run itself reads it: at its start and for the links.
+    let trial = trial.failing(Operation::Catalog, 3, Fault::Code(Code::RepositoryIo));
     let made = trial.cycle(last(1)).await;
     assert!(made.is_good());
-    assert_eq!(trial.repository.calls(Operation::Catalog), 4);
+    assert_eq!(trial.repository.calls(Operation::Catalog), 3);
     assert_eq!(trial.memory.ids().len(), 4);
     assert_eq!(trial.recorder.faults(), [Code::RepositoryIo]);
+}
+
+#[tokio::test]
+async fn a_success_removes_nothing_of_another_profile_or_for_a_run_by_hand() {
+    let old = |profile: &'static str| {
+        (1..=3).map(move |day| head(&format!("{profile}_{day}"), Some(profile), days_ago(day)))
+    };
+    let trial = Trial::with(repository(old("daily").chain(old("weekly")).collect()));
+    let policies = ["daily", "weekly"].map(|profile| (profile.to_owned(), last(1)));
+    let retention = Retention { policies: policies.into(), zone: Zone::utc() };
+    for (spec, gone) in [(trial.recipe.by_hand(None), 0), (trial.spec(), 3)] {
+        let lock = trial.memory.lock().expect("one run at a time");
+        let made = backup_and_prune(&spec, &retention, &trial.ports(), &*lock, &trial.cancel).await;
+        assert_eq!(made.expect("it can begin").outcome, Outcome::Complete);
+        assert_eq!(trial.recorder.pruned().len(), gone, "{:?}", spec.profile);
+    }
+    assert_eq!(trial.recorder.pruned(), ["daily_1", "daily_2", "daily_3"]);
+    // Asked for by a person, it is about all of them.
+    let removals = retention.plan(&trial.ports()).expect("it can be read");
+    assert_eq!(removals.removals().count(), 2);
+}
+
+#[tokio::test]
+async fn nothing_goes_for_a_newest_good_backup_that_cannot_be_read() {
+    let old = (1..=3).map(|day| head(&format!("b_{day}"), Some("daily"), days_ago(day)));
+    let trial = Trial::with(repository(old.collect()));
+    // The first is the gate's.
+    let trial = trial.failing(Operation::Manifest, 2, Fault::Code(Code::ManifestDamaged));
+    let made = trial.cycle(last(1)).await;
+    assert_eq!(made.outcome, Outcome::Complete);
+    assert_eq!(trial.memory.ids().len(), 4);
+    assert_eq!(trial.recorder.faults(), [Code::ManifestDamaged]);
+}
+
+#[tokio::test]
+async fn a_backup_that_cannot_be_compared_with_the_last_one_is_suspect() {
+    let old = (1..=3).map(|day| head(&format!("b_{day}"), Some("daily"), days_ago(day)));
+    let trial = Trial::with(repository(old.collect()));
+    let trial = trial.failing(Operation::Manifest, 1, Fault::Code(Code::ManifestDamaged));
+    let made = trial.cycle(last(1)).await;
+    assert_eq!(made.outcome, Outcome::Suspect);
+    let suspicion = made.suspicion.expect("it says why");
+    assert_eq!(suspicion.compared_with.as_str(), "b_1");
+    assert!(suspicion.reasons[0].starts_with("it cannot be compared with b_1"), "{:?}", suspicion.reasons);
+    assert_eq!(trial.memory.ids().len(), 4);
+}
+
+#[tokio::test]
+async fn records_of_failed_runs_do_not_grow_without_end() {
+    let trial = Trial::default();
+    let good = trial.backup().await;
+    trial.stack.set_facts(|facts| facts.is_superuser = false);
+    for _ in 0..12 {
+        assert_eq!(trial.cycle(last(1)).await.outcome, Outcome::Failed);
+    }
+    assert_eq!(trial.memory.failed_ids().len(), 10);
+    assert_eq!(trial.memory.ids(), [good.id.to_string()]);
+}
+
+#[tokio::test]
+async fn the_files_of_a_failed_run_go_at_the_next_success_or_when_the_room_is_needed() {
+    for success in [true, false] {
+        let trial = Trial::default();
+        let record = manifest(failed_head("b_1", Some("daily"), days_ago(1), Code::VerifyFailed));
+        let id = record.head.id.clone();
+        let staging = trial.memory.stage(&id).expect("it can be staged");
+        staging.files().create("postgres.sql.gz").expect("a new file").sync().expect("a disk");
+        staging.fail(&record, FailedFiles::Keep).expect("it is recorded");
+        assert_eq!(trial.memory.files("b_1").len(), 1);
+        if !success {
+            trial.memory.set_free_bytes(0);
+        }
+        let made = trial.run(&BackupSpec { min_free_bytes: 1, ..trial.spec() }).await;
+        assert_eq!(made.outcome, if success { Outcome::Complete } else { Outcome::Failed });
+        assert_eq!(trial.memory.files("b_1").len(), 0, "{success}");
+    }
 }
 
 #[tokio::test]

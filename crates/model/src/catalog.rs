@@ -1,5 +1,6 @@
 //! All backups of a stack, as read from their manifests.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use crate::code::Code;
+use crate::dump::Scope;
 use crate::id::BackupId;
 use crate::manifest::ManifestError;
 use crate::manifest_head::{ManifestHead, Outcome};
@@ -31,7 +33,7 @@ pub struct Unreadable {
 /// How a person names a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Query {
-    /// The newest good one, of all or of a profile.
+    /// The newest good one of a profile, or the newest whole one of all.
     Latest(Option<String>),
     /// An id or the beginning of one.
     Prefix(String),
@@ -121,11 +123,33 @@ impl Catalog {
             .find(|head| head.is_good() && head.started <= now)
     }
 
+    /// What `latest` means: the newest good backup that holds definitions and rows, or where there is none
+    /// the newest good one.
+    pub fn latest(&self, now: OffsetDateTime) -> Option<&ManifestHead> {
+        let good = |head: &&ManifestHead| head.is_good() && head.started <= now;
+        self.entries()
+            .filter(good)
+            .find(|head| head.dump.scope == Scope::Full)
+            .or_else(|| self.newest_good(None, now))
+    }
+
+    /// The stored bytes of the largest among the newest good backups of each profile, and of those by hand.
+    pub fn largest_of_the_newest(&self, now: OffsetDateTime) -> u64 {
+        let mut seen = BTreeSet::new();
+        self.entries()
+            .filter(|head| head.is_good() && head.started <= now)
+            .filter(|head| seen.insert(head.profile.as_deref()))
+            .map(|head| head.totals.stored_bytes)
+            .max()
+            .unwrap_or(0)
+    }
+
     /// The backup that `query` means.
     pub fn find(&self, query: &Query, now: OffsetDateTime) -> Result<&ManifestHead, QueryError> {
         let not_found = || QueryError::NotFound(query.to_string());
         match query {
-            Query::Latest(profile) => self.newest_good(profile.as_deref(), now).ok_or_else(not_found),
+            Query::Latest(None) => self.latest(now).ok_or_else(not_found),
+            Query::Latest(Some(profile)) => self.newest_good(Some(profile), now).ok_or_else(not_found),
             Query::Prefix(prefix) => {
                 if let Some(exact) = self.entries().find(|head| head.id.as_str() == prefix) {
                     return Ok(exact);
@@ -191,6 +215,21 @@ mod tests {
         assert_eq!(find("latest"), Ok("a_new".into()));
         assert_eq!(find("latest:weekly"), Ok("m_weekly".into()));
         assert_eq!(find("latest:none"), Err(QueryError::NotFound("latest:none".into())));
+    }
+
+    #[test]
+    fn latest_is_a_whole_database_where_there_is_one() {
+        let day = |day| datetime!(2026-01-01 02:00 UTC) + time::Duration::days(day);
+        let mut schema = head("schema", Some("schema"), day(1));
+        schema.dump.scope = Scope::Schema;
+        let full = head("full", Some("daily"), day(0));
+        let latest = |heads: &[&ManifestHead]| {
+            let heads = heads.iter().map(|&head| Arc::new(head.clone())).collect();
+            Catalog::new(heads, vec![]).latest(day(2)).map(|head| head.id.to_string())
+        };
+        assert_eq!(latest(&[&schema, &full]), Some("full".into()));
+        assert_eq!(latest(&[&schema]), Some("schema".into()));
+        assert_eq!(latest(&[]), None);
     }
 
     #[test]

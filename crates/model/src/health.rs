@@ -258,15 +258,44 @@ impl Health {
     }
 }
 
-/// What a next backup is not started below: `min_free`, or twice what the last good one took.
-pub fn needed_bytes(catalog: &Catalog, min_free: u64, now: OffsetDateTime) -> u64 {
-    let last = catalog.newest_good(None, now).map_or(0, |head| head.totals.stored_bytes);
+/// What a next backup of `profile` is not started below: `min_free`, or twice what its last good one took.
+/// Without a profile, or where it has none yet, the largest of the last good ones counts.
+pub fn needed_bytes(catalog: &Catalog, profile: Option<&str>, min_free: u64, now: OffsetDateTime) -> u64 {
+    let own = profile.and_then(|profile| catalog.newest_good(Some(profile), now));
+    let last = match own {
+        Some(head) => head.totals.stored_bytes,
+        None => catalog.largest_of_the_newest(now),
+    };
     min_free.max(last.saturating_mul(2))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_backup_needs_twice_the_room_of_its_own_last_one() {
+        let sized = |id: &str, profile: Option<&str>, hours: i64, stored_bytes: u64| {
+            let mut head = head(id, profile, NOW - Duration::hours(hours));
+            head.totals.stored_bytes = stored_bytes;
+            std::sync::Arc::new(head)
+        };
+        let catalog = Catalog::new(
+            vec![
+                sized("schema", Some("schema"), 1, 10),
+                sized("big", Some("daily"), 2, 1_000),
+                sized("bigger", Some("daily"), 3, 9_000),
+                sized("hand", None, 4, 500),
+            ],
+            vec![],
+        );
+        let needed = |profile| needed_bytes(&catalog, profile, 5, NOW);
+        assert_eq!(needed(Some("schema")), 20);
+        assert_eq!(needed(Some("daily")), 2_000);
+        assert_eq!(needed(Some("new")), 2_000);
+        assert_eq!(needed(None), 2_000);
+        assert_eq!(needed_bytes(&catalog, Some("schema"), 21, NOW), 21);
+    }
     use crate::manifest_head::tests::head;
     use crate::manifest_head::{ManifestHead, Proof, RunError, Suspicion};
     use crate::schedule::Schedule;

@@ -205,6 +205,10 @@ impl Repository for LocalRepository {
         fs::remove_dir_all(&going).map_err(failed("remove", &going))
     }
 
+    fn remove_failed_files(&self) -> Result<(), StoreError> {
+        staging::remove_files_of_records(&self.failed())
+    }
+
     fn journal(&self) -> Result<Option<Journal>, StoreError> {
         let path = self.folder.join(JOURNAL);
         match fs::read(&path) {

@@ -85,13 +85,7 @@ impl Staging for LocalStaging {
         match files {
             FailedFiles::Remove => remove_files(&self.incoming)?,
             // The files of one failed run are enough to look at, and disks are small.
-            FailedFiles::Keep => {
-                for entry in fs::read_dir(&failed_runs).map_err(failed("read", &failed_runs))?.flatten() {
-                    if is_record(&entry) {
-                        remove_files(&entry.path())?;
-                    }
-                }
-            }
+            FailedFiles::Keep => remove_files_of_records(&failed_runs)?,
         }
         self.write_manifest(manifest)?;
         self.publish(&failed_runs)
@@ -110,6 +104,18 @@ impl Drop for LocalStaging {
 /// A record of ours: a folder, and no link to one, with a manifest in it.
 fn is_record(entry: &fs::DirEntry) -> bool {
     entry.file_type().is_ok_and(|kind| kind.is_dir()) && entry.path().join(manifest::FILE).is_file()
+}
+
+/// Removes the files beside every record of a failed run in `folder`, which need not exist.
+pub(crate) fn remove_files_of_records(folder: &Path) -> Result<(), StoreError> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(failed("read", folder))?,
+    };
+    for entry in entries.flatten().filter(is_record) {
+        remove_files(&entry.path())?;
+    }
+    Ok(())
 }
 
 /// Removes everything in a folder but its manifest.

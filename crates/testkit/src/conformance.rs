@@ -26,6 +26,7 @@ macro_rules! conformance_suite {
             what_is_dropped_is_gone,
             a_failed_run_leaves_a_record_and_no_backup,
             the_files_of_one_failed_run_can_be_kept,
+            the_files_of_failed_runs_can_be_removed_and_the_records_stay,
             a_name_is_never_taken_twice,
             the_lock_is_taken_once,
             taking_the_lock_removes_what_is_half_made,
@@ -144,6 +145,18 @@ pub async fn the_files_of_one_failed_run_can_be_kept(repository: Subject) {
     assert_eq!(content(&repository, "b_2", "postgres.sql.gz").await.expect("kept"), b"damaged");
     assert!(content(&repository, "b_1", "postgres.sql.gz").await.is_err(), "only the last one's are kept");
     assert_eq!(repository.catalog().expect("it can be read").entries().len(), 2);
+}
+
+pub async fn the_files_of_failed_runs_can_be_removed_and_the_records_stay(repository: Subject) {
+    let _lock = repository.lock().expect("nobody has it");
+    repository.remove_failed_files().expect("there is nothing to remove");
+    let failed = manifest(failed_head("b_1", Some("daily"), START, Code::VerifyFailed));
+    staged(&repository, "b_1", b"damaged").fail(&failed, FailedFiles::Keep).expect("it is recorded");
+    backup(&repository, "b_2");
+    repository.remove_failed_files().expect("they can be removed");
+    assert!(content(&repository, "b_1", "postgres.sql.gz").await.is_err(), "they are gone");
+    assert_eq!(repository.manifest(&id("b_1")).expect("it is there"), failed);
+    assert_eq!(content(&repository, "b_2", "postgres.sql.gz").await.expect("it stays"), b"content");
 }
 
 pub async fn a_name_is_never_taken_twice(repository: Subject) {

@@ -42,6 +42,8 @@ pub enum Operation {
     Amend,
     /// `Repository::remove`
     Remove,
+    /// `Repository::remove_failed_files`
+    RemoveFailedFiles,
     /// `Repository::link`
     Link,
     /// `StagedFiles::create`
@@ -229,6 +231,11 @@ impl Repository for FaultyRepository {
     fn remove(&self, id: &BackupId) -> Result<(), StoreError> {
         self.check(Operation::Remove)?;
         self.inner.remove(id)
+    }
+
+    fn remove_failed_files(&self) -> Result<(), StoreError> {
+        self.check(Operation::RemoveFailedFiles)?;
+        self.inner.remove_failed_files()
     }
 
     fn journal(&self) -> Result<Option<Journal>, StoreError> {

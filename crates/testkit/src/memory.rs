@@ -264,6 +264,11 @@ impl Repository for MemoryRepository {
         Ok(())
     }
 
+    fn remove_failed_files(&self) -> Result<(), StoreError> {
+        self.state().failed.values_mut().for_each(|record| record.files.clear());
+        Ok(())
+    }
+
     fn journal(&self) -> Result<Option<Journal>, StoreError> {
         Ok(self.state().journal.clone())
     }

@@ -49,7 +49,8 @@ pub trait RunLock: Send + Sync {}
 pub enum FailedFiles {
     /// They are removed; only the record stays.
     Remove,
-    /// They stay beside the record, until the next run that fails, for a person to look at.
+    /// They stay beside the record for a person to look at, until the next run that is complete or that
+    /// keeps its own, or until the room is needed.
     Keep,
 }
 
@@ -103,6 +104,10 @@ pub trait Repository: Send + Sync {
 
     /// Removes a backup: it is gone with one rename, and its files after that.
     fn remove(&self, id: &BackupId) -> Result<(), StoreError>;
+
+    /// Removes the files that were kept of failed runs; the records stay. The caller holds the lock.
+    /// Idempotent.
+    fn remove_failed_files(&self) -> Result<(), StoreError>;
 
     /// The restore that has begun and not ended, if there is one.
     fn journal(&self) -> Result<Option<Journal>, StoreError>;

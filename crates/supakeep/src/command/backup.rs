@@ -77,7 +77,7 @@ async fn dry_run(context: &Context, spec: &BackupSpec) -> Outcome {
     let catalog = ports.repository.catalog()?;
     let now = ports.clock.now();
     let space = ports.repository.space()?;
-    let needed = needed_bytes(&catalog, spec.min_free_bytes, now);
+    let needed = needed_bytes(&catalog, spec.profile.as_deref(), spec.min_free_bytes, now);
     let databases = if spec.databases.is_empty() { &facts.databases } else { &spec.databases };
     let output = context.output;
     if output.json {

@@ -74,8 +74,8 @@ fn space(context: &Context) -> Line {
     let repository = &context.wire.repository;
     let measured = repository.space().and_then(|space| repository.catalog().map(|catalog| (space, catalog)));
     let result = measured.map_err(CommandError::from).and_then(|(space, catalog)| {
-        let needed =
-            needed_bytes(&catalog, context.wire.settings.repository.min_free_bytes, context.wire.clock.now());
+        let min_free_bytes = context.wire.settings.repository.min_free_bytes;
+        let needed = needed_bytes(&catalog, None, min_free_bytes, context.wire.clock.now());
         let shown =
             format!("{} free, the next backup wants {}", show_bytes(space.free_bytes), show_bytes(needed));
         if space.free_bytes >= needed { Ok(shown) } else { Err(CommandError::new(Code::SpaceLow, shown)) }
