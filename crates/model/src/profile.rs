@@ -5,6 +5,7 @@ use time::{Duration, OffsetDateTime};
 use crate::dump::DumpSpec;
 use crate::gate::GateSpec;
 use crate::keep::KeepPolicy;
+use crate::quantity::LONGEST;
 use crate::schedule::{Schedule, Slot};
 
 /// What is added to the longest pause of a schedule before a missing backup counts as overdue.
@@ -41,9 +42,9 @@ pub struct Profile {
 
 impl Profile {
     /// The age at which the newest good backup is overdue: as configured, or the longest pause of the
-    /// schedule from `now` on and an hour.
+    /// schedule from `now` on, the jitter and an hour.
     pub fn max_age(&self, now: OffsetDateTime) -> Duration {
-        self.max_age.unwrap_or_else(|| self.schedule.longest_gap(now) + OVERDUE_SLACK)
+        self.max_age.unwrap_or_else(|| self.schedule.longest_gap(now) + self.jitter + OVERDUE_SLACK)
     }
 
     /// The label of a slot.
@@ -68,6 +69,6 @@ impl Profile {
 
     /// The pause before retry `attempt` (counted from 1).
     pub fn backoff(&self, attempt: u32) -> Duration {
-        self.retry_delay * 2_i32.pow(attempt.saturating_sub(1).min(10))
+        (self.retry_delay * 2_i32.pow(attempt.saturating_sub(1).min(10))).min(LONGEST)
     }
 }

@@ -4,6 +4,9 @@ use jiff::{Span, SpanRelativeTo};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
+/// The longest duration that is read: added to any date that a clock may show, it still gives a date.
+pub const LONGEST: Duration = Duration::days(36_500);
+
 /// Reads a duration such as `90s`, `15m`, `1h 30m` or `7d` (a day is 24 hours here). A bare number is
 /// refused: its unit would be a guess.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
@@ -16,7 +19,12 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         return Err(format!("`{text}`: months and years differ in length; write days"));
     }
     let exact = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
-    Duration::try_from(std::time::Duration::try_from(exact).map_err(|_| wrong())?).map_err(|_| wrong())
+    let duration = Duration::try_from(std::time::Duration::try_from(exact).map_err(|_| wrong())?)
+        .map_err(|_| wrong())?;
+    if duration > LONGEST {
+        return Err(format!("`{text}` is longer than {} days", LONGEST.whole_days()));
+    }
+    Ok(duration)
 }
 
 /// Reads a size in bytes such as `1GiB`, `500MB` or `1048576`.
@@ -70,7 +78,8 @@ mod tests {
         assert_eq!(parse_duration("1h 30m"), Ok(Duration::minutes(90)));
         assert_eq!(parse_duration("7d"), Ok(Duration::days(7)));
         assert_eq!(parse_duration("2w"), Ok(Duration::weeks(2)));
-        for wrong in ["", "7", "-1h", "1 month", "soon", "1h;"] {
+        assert_eq!(parse_duration("36500d"), Ok(LONGEST));
+        for wrong in ["", "36501d", "99999999h", "7", "-1h", "1 month", "soon", "1h;"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
         }
     }

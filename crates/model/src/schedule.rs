@@ -62,22 +62,23 @@ impl Schedule {
 
     /// The longest pause between two neighbouring slots that lie ahead of `from`.
     pub fn longest_gap(&self, from: OffsetDateTime) -> Duration {
+        self.gaps(from).max().unwrap_or(Duration::ZERO)
+    }
+
+    /// The shortest one; `None` for a schedule that does not fire twice.
+    pub fn shortest_gap(&self, from: OffsetDateTime) -> Option<Duration> {
+        self.gaps(from).min()
+    }
+
+    fn gaps(&self, from: OffsetDateTime) -> impl Iterator<Item = Duration> {
         let horizon = from + Duration::days(366 * GAP_YEARS);
-        let mut longest = Duration::ZERO;
-        let mut before: Option<OffsetDateTime> = None;
-        let mut cursor = from;
-        for _ in 0..GAP_SLOTS {
-            let Some(slot) = self.next_after(cursor) else { break };
-            if let Some(before) = before {
-                longest = longest.max(slot.at - before);
-            }
-            if slot.at > horizon {
-                break;
-            }
-            before = Some(slot.at);
-            cursor = slot.at;
-        }
-        longest
+        let first = self.next_after(from).map(|slot| slot.at);
+        let slots = std::iter::successors(first, move |&before| {
+            // The pause that reaches beyond the horizon is the last one that counts.
+            (before <= horizon).then(|| self.next_after(before)).flatten().map(|slot| slot.at)
+        });
+        let slots = slots.take(GAP_SLOTS);
+        slots.scan(None, |before, at| Some(before.replace(at).map(|before| at - before))).flatten()
     }
 
     fn best(

@@ -118,13 +118,24 @@ fn profile(
         retry_delay: retry_delay?,
         deadline: deadline?,
     };
+    check_jitter(reader, &section, &profile, now);
     check_max_age(reader, &section, &profile, now);
     Some(profile)
 }
 
+/// A run that is put off until its next slot would be one of that slot.
+fn check_jitter(reader: &mut Reader<'_>, section: &Section, profile: &Profile, now: OffsetDateTime) {
+    if let Some(gap) = profile.schedule.shortest_gap(now).filter(|gap| profile.jitter >= *gap) {
+        let gap = supakeep_model::quantity::show_duration(gap);
+        let message =
+            format!("the schedule has slots {gap} apart, and some would never run; write less than that");
+        reader.complain(section, "jitter", message);
+    }
+}
+
 /// A limit below the pause between two runs is overdue every day.
 fn check_max_age(reader: &mut Reader<'_>, section: &Section, profile: &Profile, now: OffsetDateTime) {
-    let gap = profile.schedule.longest_gap(now);
+    let gap = profile.schedule.longest_gap(now) + profile.jitter;
     if profile.max_age.is_some_and(|max_age| max_age <= gap) {
         let gap = supakeep_model::quantity::show_duration(gap);
         let message = format!(

@@ -182,6 +182,10 @@ fn says_what_is_contradictory_or_impossible() {
     one("[profiles.daily]\nschedule = []\n", "no backup would ever be made");
     one("[profiles.daily]\nlabels = ['a', 'b']\n", "2 labels for 1 expressions");
     one("[profiles.daily]\nmax_age = '24h'\n", "every backup would be overdue");
+    one("[profiles.daily]\nmax_age = '25h'\njitter = '1h'\n", "every backup would be overdue");
+    one("[profiles.daily]\njitter = '24h'\n", "slots 1d apart");
+    one("[profiles.four-times-daily]\njitter = '6h'\n", "slots 5h 59m apart");
+    one("[profiles.daily]\nretry_delay = '99999999h'\n", "longer than 36500 days");
     one("[profiles.daily.dump]\nformat = 'custom'\nrows = 'inserts'\n", "needs format = \"plain\"");
     one("[profiles.daily.dump]\ncompression = 'gzip:10'\n", "is not a compression");
     one("[profiles.\"a/b\"]\nschedule = '@daily'\n", "cannot be a name");
