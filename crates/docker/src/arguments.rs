@@ -1,5 +1,7 @@
 //! The arguments of PostgreSQL's tools.
 
+use std::time::Duration;
+
 use supakeep_flow::ports::{DumpKind, DumpRequest};
 use supakeep_model::dump::{Compression, Format, Rows, Scope};
 
@@ -21,18 +23,23 @@ pub(crate) fn conninfo(database: &str) -> String {
     format!("dbname='{}'", database.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
+/// Zero is for ever, and so for nothing else; the server takes no more than an `int`.
+fn lock_wait_milliseconds(lock_wait: Duration) -> u128 {
+    lock_wait.as_nanos().div_ceil(1_000_000).min(i32::MAX.cast_unsigned().into())
+}
+
 /// The arguments of `pg_dump`, after those of the connection.
 pub(crate) fn pg_dump(
     database: &str,
     snapshot: &str,
     request: &DumpRequest<'_>,
-    lock_wait_seconds: u64,
+    lock_wait: Duration,
 ) -> Vec<String> {
     let mut out = vec![
         "-d".to_owned(),
         conninfo(database),
         format!("--snapshot={snapshot}"),
-        format!("--lock-wait-timeout={}", lock_wait_seconds * 1_000),
+        format!("--lock-wait-timeout={}", lock_wait_milliseconds(lock_wait)),
     ];
     match request.kind {
         DumpKind::Create => {
@@ -76,11 +83,18 @@ fn content(out: &mut Vec<String>, request: &DumpRequest<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_zero_waits_for_a_lock_for_ever() {
+        let shown = [Duration::ZERO, Duration::from_nanos(1), Duration::from_millis(900), Duration::MAX]
+            .map(lock_wait_milliseconds);
+        assert_eq!(shown, [0, 1, 900, 2_147_483_647]);
+    }
     use supakeep_model::dump::DumpSpec;
 
     fn dump(spec: &DumpSpec, source_compression: Compression) -> String {
         let request = DumpRequest { spec, kind: DumpKind::Content, source_compression };
-        pg_dump("postgres", "0-1", &request, 300).join(" ")
+        pg_dump("postgres", "0-1", &request, Duration::from_secs(300)).join(" ")
     }
 
     #[test]
