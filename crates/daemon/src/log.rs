@@ -30,10 +30,6 @@ impl Observer for LogObserver {
             RunEvent::Skipped { profile, slot, reason } => {
                 tracing::warn!(profile, %slot, reason, "a scheduled backup was skipped");
             }
-            RunEvent::Verified { head } => {
-                let ok = head.verified.as_ref().is_some_and(|proof| proof.ok);
-                tracing::info!(id = %head.id, ok, "verified");
-            }
             RunEvent::Drilled { head } => drilled(head),
             RunEvent::Pruned { id, profile, stored_bytes } => {
                 let profile = profile.as_deref().unwrap_or("-");

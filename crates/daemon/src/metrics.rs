@@ -149,6 +149,13 @@ impl Metrics {
                 runs.with_label_values(&[profile.name.as_str(), result]);
             }
         }
+        let errors = register(
+            &registry,
+            IntCounterVec::new(opts("errors_total", "Failures since the start, by code."), &["code"]),
+        );
+        for code in Code::ALL {
+            errors.with_label_values(&[code.as_str()]);
+        }
         let info = register(
             &registry,
             GaugeVec::new(opts("build_info", "Which supakeep this is."), &["version", "revision"]),
@@ -162,10 +169,7 @@ impl Metrics {
                 &registry,
                 IntCounter::with_opts(opts("pruned_total", "Backups removed by retention since the start.")),
             ),
-            errors: register(
-                &registry,
-                IntCounterVec::new(opts("errors_total", "Failures since the start, by code."), &["code"]),
-            ),
+            errors,
             registry,
             profile,
             repository,
@@ -289,10 +293,7 @@ impl Observer for Metrics {
                     self.errors.with_label_values(&[Code::DrillFailed.as_str()]).inc();
                 }
             }
-            RunEvent::Started { .. }
-            | RunEvent::Entered { .. }
-            | RunEvent::Progressed { .. }
-            | RunEvent::Verified { .. } => {}
+            RunEvent::Started { .. } | RunEvent::Entered { .. } | RunEvent::Progressed { .. } => {}
         }
     }
 }

@@ -126,11 +126,6 @@ pub enum RunEvent {
         /// Why: `busy`, or missed with `catch_up = false`.
         reason: &'static str,
     },
-    /// The stored files of a backup were read again.
-    Verified {
-        /// The record, with the new result in it.
-        head: Box<ManifestHead>,
-    },
     /// A backup was restored into a scratch server and compared.
     Drilled {
         /// The record, with the new result in it.

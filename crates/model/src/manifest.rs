@@ -83,7 +83,7 @@ pub struct DatabaseRecord {
     pub snapshot_at: OffsetDateTime,
     /// Its extensions.
     pub extensions: Vec<Extension>,
-    /// What its dump holds; absent when `fingerprint = false`.
+    /// What its dump holds; every database of this version has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
 }

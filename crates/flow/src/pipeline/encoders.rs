@@ -36,7 +36,7 @@ pub(super) struct Encoders {
 }
 
 impl Encoders {
-    /// Starts `count` encoders. At most `count` blocks wait for an encoder and as many for the writer.
+    /// Starts `count` encoders. One block waits for an encoder, and at most `count` for the writer.
     pub(super) fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         compression: Compression,
