@@ -231,3 +231,12 @@ fn without_an_engine_a_backup_fails_and_leaves_its_record() {
         check.text()
     );
 }
+
+#[test]
+fn no_wish_makes_the_docker_client_log_what_passes_through_it() {
+    let everything = "trace,bollard=trace,bollard::docker=trace,hyper_util::client=trace";
+    let shelf = Shelf::new().with("RUST_LOG", everything);
+    let said = shelf.keeper.run(&["backup", "--dry-run"]).stderr;
+    assert!(said.contains("DEBUG waiting for the database"), "what is ours is logged: {said}");
+    assert!(!said.contains("TRACE") && !said.contains("127.0.0.1:9"), "{said}");
+}
