@@ -49,6 +49,10 @@ impl Client {
     pub(crate) fn psql(&self, database: &str, arguments: &[&str]) -> Command {
         let fixed = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &conninfo(database)];
         let mut command = self.command("psql", fixed.iter().chain(arguments).map(|text| (*text).to_owned()));
+        // Names without a schema are PostgreSQL's own, whatever functions and operators people have made
+        // in `public` or have put there for a superuser to call.
+        command.environment.retain(|variable| !variable.starts_with("PGOPTIONS="));
+        command.environment.push("PGOPTIONS=-c search_path=pg_catalog".to_owned());
         // Without a terminal psql takes the database's encoding; answers are wanted in one.
         command.environment.push("PGCLIENTENCODING=UTF8".to_owned());
         command.stall = ANSWER;

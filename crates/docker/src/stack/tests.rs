@@ -31,6 +31,26 @@ async fn finds_the_server_and_what_it_is() {
     assert!(called.environment.contains(&"PGAPPNAME=supakeep-cafe-run".to_owned()));
 }
 
+/// What people have put into `public` of their databases is not called by a superuser's query.
+#[tokio::test]
+async fn our_own_queries_see_no_schema_but_postgresql_s() {
+    let fake = FakeDocker::start();
+    let server = fake.stack().connect("run").await.expect("it answers");
+    drop(server.snapshot("postgres").await);
+    drop(server.globals().await);
+    let options = |program: &str| {
+        let called = fake.engine.called();
+        let of_program = called.iter().filter(|call| call.arguments[0] == program);
+        let set = of_program.map(|call| {
+            let options = call.environment.iter().filter(|text| text.starts_with("PGOPTIONS="));
+            options.cloned().collect::<Vec<_>>()
+        });
+        set.collect::<Vec<_>>()
+    };
+    assert_eq!(options("psql"), vec![["PGOPTIONS=-c search_path=pg_catalog"]; 2]);
+    assert_eq!(options("pg_dumpall"), [["PGOPTIONS="]], "dumps set their own");
+}
+
 /// Changes what the engine tells.
 type Change = fn(&Engine);
 
