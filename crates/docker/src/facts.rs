@@ -15,7 +15,8 @@ const SETTINGS: &str = "'shared_preload_libraries','session_preload_libraries','
 'cron.database_name','default_text_search_config','server_encoding','lc_collate','lc_ctype','lc_messages','lc_monetary',\
 'lc_numeric','lc_time','TimeZone','data_checksums','standard_conforming_strings','default_table_access_method'";
 
-/// The server, in one JSON value.
+/// The server, in one JSON value. A limit of -2 connections marks a database whose removal was interrupted:
+/// PostgreSQL lets nobody in, and it can only be dropped.
 pub(crate) fn server_query() -> String {
     format!(
         "SELECT json_build_object(\
@@ -24,7 +25,10 @@ pub(crate) fn server_query() -> String {
 'is_superuser', current_setting('is_superuser') = 'on', \
 'configure', (SELECT setting FROM pg_config() WHERE name = 'CONFIGURE'), \
 'system_identifier', (SELECT system_identifier::text FROM pg_control_system()), \
-'databases', (SELECT coalesce(json_agg(datname ORDER BY datname), '[]') FROM pg_database WHERE NOT datistemplate AND datallowconn), \
+'databases', (SELECT coalesce(json_agg(datname ORDER BY datname), '[]') FROM pg_database \
+WHERE NOT datistemplate AND datallowconn AND datconnlimit <> -2), \
+'closed_databases', (SELECT coalesce(json_agg(datname ORDER BY datname), '[]') FROM pg_database \
+WHERE NOT datistemplate AND NOT (datallowconn AND datconnlimit <> -2)), \
 'settings', (SELECT coalesce(json_agg(json_build_object('name', name, 'value', setting) ORDER BY name), '[]') \
 FROM pg_settings WHERE name IN ({SETTINGS})))"
     )
@@ -64,6 +68,8 @@ pub(crate) struct ServerAnswer {
     configure: Option<String>,
     system_identifier: String,
     databases: Vec<String>,
+    #[serde(default)]
+    closed_databases: Vec<String>,
     settings: Vec<Setting>,
 }
 
@@ -83,6 +89,7 @@ impl ServerAnswer {
                 ..record
             },
             databases: self.databases,
+            closed_databases: self.closed_databases,
             settings: self.settings,
             dumps_zstd: self.version_num >= FIRST_WITH_ZSTD && built_with_zstd,
             is_superuser: self.is_superuser,

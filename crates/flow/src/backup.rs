@@ -151,6 +151,10 @@ async fn make(
             .warnings
             .push(format!("database {name} is not in this backup: stack.databases leaves it out"));
     }
+    for closed in &server.facts().closed_databases {
+        let name = closed.escape_debug();
+        draft.head.warnings.push(format!("database {name} is not in this backup: it takes no connections"));
+    }
     let mut staging = ports.repository.stage(&draft.head.id)?;
     let dumping = dump::Dumping { spec, ports, server };
     dumping.globals(draft, &mut *staging).await?;

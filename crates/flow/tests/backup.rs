@@ -185,6 +185,15 @@ async fn rows_alone_need_no_statements_that_make_the_database() {
 }
 
 #[tokio::test]
+async fn a_database_that_takes_no_connections_is_named_and_stops_nothing() {
+    let trial = Trial::default();
+    trial.stack.set_facts(|facts| facts.closed_databases = vec!["old\nshop".into()]);
+    let head = trial.backup().await;
+    assert!(head.is_good());
+    assert_eq!(head.warnings, ["database old\\nshop is not in this backup: it takes no connections"]);
+}
+
+#[tokio::test]
 async fn a_database_that_is_left_out_is_named() {
     let mut trial = Trial::default();
     trial.recipe.databases = vec!["postgres".into()];

@@ -88,6 +88,7 @@ impl ScriptedStack {
                 git_commit: None,
             },
             databases: databases.iter().map(|database| database.name.clone()).collect(),
+            closed_databases: Vec::new(),
             settings: vec![Setting { name: "wal_level".into(), value: "logical".into() }],
             dumps_zstd: false,
             is_superuser: true,

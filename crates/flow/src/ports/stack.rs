@@ -43,6 +43,8 @@ pub struct ServerFacts {
     pub record: StackRecord,
     /// Databases that are no template and take connections, by name.
     pub databases: Vec<String>,
+    /// Databases that are no template and take no connections, so that nothing can be read of them.
+    pub closed_databases: Vec<String>,
     /// Settings that a restore has to match.
     pub settings: Vec<Setting>,
     /// Whether its `pg_dump` can compress with Zstandard (PostgreSQL 16 and later, built with it).
