@@ -226,7 +226,7 @@ impl ExecStream {
         let words = verdict::last_words(&self.stderr.text());
         let said = if words.is_empty() { String::new() } else { format!("; its last words: {words}") };
         let message = format!("the stream of {} ended before the program had{said}", self.command.program());
-        StackError::new(Code::StreamTruncated, message)
+        StackError::new(Code::StreamTruncated, message).saying(self.stderr.text())
     }
 
     /// Asks the engine until the exec does not run any more: before that its exit code is null, which
@@ -299,13 +299,14 @@ impl SourceStream for ExecStream {
                 Ok(Some(Ok(frame))) => self.frame(frame)?,
                 Ok(Some(Err(error))) => {
                     let failed = explain("reading the exec's stream", &error);
-                    return Err(StackError::new(Code::StreamTruncated, failed.message));
+                    let lost = StackError::new(Code::StreamTruncated, failed.message);
+                    return Err(lost.saying(self.stderr.text()));
                 }
                 Ok(None) => return Err(self.ended_early()),
                 Err(_) => {
                     let (program, seconds) = (self.command.program(), self.command.stall.as_secs());
                     let message = format!("{program} wrote nothing for {seconds} seconds");
-                    return Err(StackError::new(Code::DumpStalled, message));
+                    return Err(StackError::new(Code::DumpStalled, message).saying(self.stderr.text()));
                 }
             }
         }
@@ -321,7 +322,7 @@ impl SourceStream for ExecStream {
                 "{} ended with {in_band} by its own word and with {by_engine} by the engine's",
                 self.command.program()
             );
-            return Err(StackError::new(Code::ExitMismatch, message));
+            return Err(StackError::new(Code::ExitMismatch, message).saying(stderr));
         }
         if in_band != 0 {
             return Err(verdict::failed(self.command.program(), in_band, &stderr));

@@ -96,7 +96,7 @@ impl DockerSite {
 /// PostgreSQL's words are those of a restore here, not of a dump.
 fn of_restore(error: StackError) -> StackError {
     let code = if error.code == Code::DumpFailed { Code::RestoreFailed } else { error.code };
-    StackError::new(code, error.message)
+    StackError { code, ..error }
 }
 
 #[async_trait]

@@ -18,7 +18,7 @@ pub(crate) fn failed(program: &str, exit_code: i64, stderr: &str) -> StackError 
         (code, true) => format!("{program} ended with code {code} and said nothing"),
         (code, false) => format!("{program} ended with code {code}: {words}"),
     };
-    StackError::new(code(exit_code, stderr), message)
+    StackError::new(code(exit_code, stderr), message).saying(stderr)
 }
 
 /// Looked for in this order: a full disk also loses connections, and a lost connection is also an error
@@ -130,6 +130,7 @@ mod tests {
     fn repeats_the_last_lines_and_signals() {
         let error = failed("pg_dump", 1, "a\nb\n\nc\nd\ne\n");
         assert_eq!(error.message, "pg_dump ended with code 1: b / c / d / e");
+        assert_eq!(error.stderr, "a\nb\n\nc\nd\ne\n", "the record has all of it");
         assert_eq!(failed("pg_dump", 137, "").message, "pg_dump was ended by signal 9");
     }
 }

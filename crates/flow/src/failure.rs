@@ -14,17 +14,19 @@ pub struct Failure {
     pub code: Code,
     /// What happened.
     pub message: String,
+    /// Everything that a program on the server wrote to standard error, where that is what failed.
+    pub stderr: String,
 }
 
 impl Failure {
     /// A failure of this kind.
     pub fn new(code: Code, message: impl Into<String>) -> Failure {
-        Failure { code, message: message.into() }
+        Failure { code, message: message.into(), stderr: String::new() }
     }
 
     /// The same failure, with what was being done in front of it.
     pub fn while_doing(self, what: impl std::fmt::Display) -> Failure {
-        Failure { code: self.code, message: format!("{what}: {}", self.message) }
+        Failure { message: format!("{what}: {}", self.message), ..self }
     }
 
     /// As it is recorded in a manifest.
@@ -35,7 +37,7 @@ impl Failure {
 
 impl From<StackError> for Failure {
     fn from(error: StackError) -> Failure {
-        Failure::new(error.code, error.message)
+        Failure { code: error.code, message: error.message, stderr: error.stderr }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use supakeep_flow::ports::StackError;
+use supakeep_flow::ports::{Repository as _, StackError};
 use supakeep_model::code::Code;
 use supakeep_model::event::RunEvent;
 use supakeep_model::manifest_head::{ManifestHead, Outcome};
@@ -111,6 +111,23 @@ async fn a_stream_whose_trailer_is_missing_or_contradicts_the_engine() {
         second.trial.stack.set_content("postgres", script);
         let head = second.trial.backup().await;
         second.fails(&head, code);
+    }
+}
+
+/// The message has a few lines of it; the record of the run has all.
+#[tokio::test]
+async fn what_a_failed_program_said_is_in_the_run_s_record() {
+    let said = "pg_dump: warning: one\npg_dump: error: two\n";
+    let failed = StackError::new(Code::DumpFailed, "pg_dump ended with code 1: two").saying(said);
+    let second = Second::new().await;
+    let mut at_its_end = second.trial.content();
+    at_its_end.verdict = Err(failed.clone());
+    for script in [at_its_end, second.trial.content().cut(100, Some(Step::Fail(failed)))] {
+        second.trial.stack.set_content("postgres", script);
+        let head = second.trial.backup().await;
+        let record = second.trial.memory.manifest(&head.id).expect("the record of the run");
+        let messages: Vec<_> = record.messages.iter().map(|m| (m.path.as_str(), m.stderr.as_str())).collect();
+        assert_eq!(messages, [("postgres.sql.gz", said)]);
     }
 }
 

@@ -120,10 +120,11 @@ impl Dumping<'_> {
         let request = DumpRequest { spec, kind: DumpKind::Create, source_compression: Compression::None };
         let mut stream = snapshot.dump(request).await?;
         let mut statements = CreateStatements::default();
-        while let Some(bytes) = stream.next().await? {
+        while let Some(bytes) = stream.next().await.map_err(|error| noted(draft, &path, error.into()))? {
             statements.push(&bytes)?;
         }
-        draft.note(&path, stream.finish().await.map_err(|error| Failure::from(error).while_doing(&path))?);
+        let stderr = stream.finish().await.map_err(|error| noted(draft, &path, error.into()))?;
+        draft.note(&path, stderr);
         let script = statements.finish(&facts.name)?;
         let small = Small { path, part: Part::Create, database: Some(facts.name.clone()), compression };
         self.small_file(draft, staging, small, &script)
@@ -222,7 +223,7 @@ impl Dumping<'_> {
         kill_point("backup-file-created");
         let report = pipeline::run(stream, staging.files(), spec, progress)
             .await
-            .map_err(|failure| failure.while_doing(&path))?;
+            .map_err(|failure| noted(draft, &path, failure))?;
         kill_point("backup-file-written");
         draft.note(&path, report.stderr.clone());
         draft.artifacts.extend(report.files.iter().map(|file| Artifact {
@@ -238,6 +239,12 @@ impl Dumping<'_> {
         }));
         Ok(report)
     }
+}
+
+/// The failure of the file at `path`; what the program said stays in the run's record.
+fn noted(draft: &mut Draft, path: &str, failure: Failure) -> Failure {
+    draft.note(path, failure.stderr.clone());
+    failure.while_doing(path)
 }
 
 fn record(facts: DatabaseFacts, fingerprint: Option<Fingerprint>) -> DatabaseRecord {

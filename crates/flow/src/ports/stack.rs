@@ -19,12 +19,20 @@ pub struct StackError {
     pub code: Code,
     /// What happened, in the words of whoever said so.
     pub message: String,
+    /// Everything that the program wrote to standard error, where it was a program that failed.
+    pub stderr: String,
 }
 
 impl StackError {
     /// An error of this kind.
     pub fn new(code: Code, message: impl Into<String>) -> StackError {
-        StackError { code, message: message.into() }
+        StackError { code, message: message.into(), stderr: String::new() }
+    }
+
+    /// The same error of a program that wrote this to standard error.
+    #[must_use]
+    pub fn saying(self, stderr: impl Into<String>) -> StackError {
+        StackError { stderr: stderr.into(), ..self }
     }
 }
 
