@@ -40,6 +40,12 @@ pub(crate) fn explain(what: &str, error: &Error) -> StackError {
         Error::DockerResponseServerError { status_code: 403, message } => {
             (Code::DockerRefused, message.clone())
         }
+        // An exec is forgotten when its container is made anew or the engine restarts.
+        Error::DockerResponseServerError { status_code: 404, message }
+            if message.to_ascii_lowercase().contains("no such exec") =>
+        {
+            (Code::DatabaseLost, message.clone())
+        }
         Error::DockerResponseServerError { status_code: 404, message } => {
             (Code::StackNotFound, message.clone())
         }
@@ -119,6 +125,8 @@ mod tests {
         }
         assert_eq!(answer(403, "forbidden"), Code::DockerRefused);
         assert_eq!(answer(500, "container 1 is paused"), Code::DatabasePaused);
+        assert_eq!(answer(404, "No such container: db"), Code::StackNotFound);
+        assert_eq!(answer(404, "No such exec instance: 0a1b"), Code::DatabaseLost);
         assert_eq!(answer(500, "something else"), Code::DockerRefused);
     }
 }

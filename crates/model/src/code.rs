@@ -156,7 +156,7 @@ codes! {
     DeadlineExceeded "deadline-exceeded" Failed true
         "the run took longer than its deadline; raise the profile's `deadline`, or find out what is slow";
     Cancelled "cancelled" Cancelled false
-        "it was stopped by a signal; nothing half-made is left";
+        "a signal or your own answer stopped it; nothing half-made is left";
     Internal "internal" Failed true
         "this is a fault in supakeep: please report it with the log";
 }
