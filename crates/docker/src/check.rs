@@ -17,7 +17,7 @@ pub struct Finding {
 }
 
 /// Looks at engine, stack, privileges and root key, as far as it gets.
-pub async fn check(docker: &Docker, spec: &StackSpec, identity: &str) -> Vec<Finding> {
+pub async fn check(docker: &Docker, spec: &StackSpec) -> Vec<Finding> {
     let mut out = Vec::new();
     let mut note = |subject, result: Result<String, StackError>| {
         let ok = result.is_ok();
@@ -30,7 +30,7 @@ pub async fn check(docker: &Docker, spec: &StackSpec, identity: &str) -> Vec<Fin
         return out;
     }
     let spec = StackSpec { wait: std::time::Duration::ZERO, ..spec.clone() };
-    let server = match DockerStack::new(docker.clone(), spec, identity).connect("check").await {
+    let server = match DockerStack::looking(docker.clone(), spec).connect("check").await {
         Ok(server) => server,
         Err(error) => {
             note("stack", Err(error));

@@ -80,6 +80,12 @@ impl DockerStack {
         DockerStack { docker, spec, family: format!("supakeep-{identity}-") }
     }
 
+    /// For somebody who only looks: a run that begins meanwhile ends the sessions of its repository's
+    /// dead runs, and these are none.
+    pub fn looking(docker: Docker, spec: StackSpec) -> DockerStack {
+        DockerStack::new(docker, spec, "look")
+    }
+
     /// Looks once.
     async fn try_connect(&self, run: &str) -> Result<DockerServer, StackError> {
         let id = discover(&self.docker, &self.spec.target()).await?;

@@ -239,15 +239,26 @@ fn judge(
 /// Points `latest` and `latest-<profile>` at the newest good backups; `latest` at one that is a whole
 /// database again, if there is one.
 pub fn link(repository: &dyn Repository, now: OffsetDateTime) -> Result<(), Failure> {
+    link_with(repository, now, [])
+}
+
+/// The same, and for profiles of which nothing may be left: their links go with their last backup.
+pub fn link_with<'a>(
+    repository: &dyn Repository,
+    now: OffsetDateTime,
+    gone: impl IntoIterator<Item = &'a str>,
+) -> Result<(), Failure> {
     let catalog = repository.catalog()?;
     let newest = |profile: Option<&str>| catalog.newest_good(profile, now).map(|head| &head.id);
-    repository.link("latest", catalog.latest(now).map(|head| &head.id))?;
-    let profiles: std::collections::BTreeSet<_> =
-        catalog.entries().filter_map(|head| head.profile.as_deref()).collect();
+    let mut profiles: std::collections::BTreeSet<_> =
+        catalog.entries().filter_map(|head| head.profile.clone()).collect();
+    profiles.extend(gone.into_iter().map(str::to_owned));
+    let mut linked = repository.link("latest", catalog.latest(now).map(|head| &head.id));
     for profile in profiles {
-        repository.link(&format!("latest-{profile}"), newest(Some(profile)))?;
+        // A name that something else has taken is no reason to leave the others as they are.
+        linked = linked.and(repository.link(&format!("latest-{profile}"), newest(Some(&profile))));
     }
-    Ok(())
+    Ok(linked?)
 }
 
 /// The record of a run that failed before it could begin. It is kept nowhere; it is what everybody who

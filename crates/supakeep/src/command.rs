@@ -10,6 +10,7 @@ mod delete;
 mod drill;
 mod info;
 mod list;
+mod question;
 mod restore;
 mod restore_file;
 mod restore_parts;
@@ -19,8 +20,10 @@ mod verify;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use supakeep_flow::backup::link_with;
 use supakeep_flow::ports::Repository as _;
 use supakeep_model::catalog::{Catalog, Query};
+use supakeep_model::code::Code;
 use supakeep_model::manifest_head::ManifestHead;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -60,6 +63,20 @@ impl Context {
         Ok(catalog)
     }
 
+    /// Brings the links to the latest backups up to date, and those of profiles that have lost one. What
+    /// was done is done, whether they can be set or not.
+    pub(crate) fn link<'a>(&self, profiles: impl IntoIterator<Item = &'a str>) {
+        if let Err(failure) = link_with(&*self.wire.repository, self.wire.clock.now(), profiles) {
+            let (code, what) = (failure.code, "cannot update the links to the latest backups");
+            self.output.note(format!("warning[{code}]: {what}: {failure}"));
+        }
+    }
+
+    /// What `work` comes to, unless a signal ends the wait for it.
+    pub(crate) async fn unless_cancelled<T>(&self, work: impl Future<Output = T>) -> Result<T, CommandError> {
+        unless_cancelled(&self.cancel, work).await
+    }
+
     /// The backup that a person means.
     pub(crate) fn find(&self, catalog: &Catalog, id: &str) -> Result<ManifestHead, CommandError> {
         let query: Query = id.parse().unwrap_or_else(|never| match never {});
@@ -87,7 +104,42 @@ async fn dispatch(command: Command, loaded: Loaded, output: Output) -> Outcome {
         return status::live(&loaded.settings, output).await;
     }
     let cancel = cancel_on_signal()?;
-    let context = Context { wire: Wire::build(loaded.settings).await?, output, cancel };
+    let built = unless_cancelled(&cancel, Wire::build(loaded.settings)).await?;
+    let wire = match (built, &command) {
+        (Err(error), Command::Check) => return Ok(check::without_stack(output, error)),
+        (built, _) => built?,
+    };
+    let context = Context { wire, output, cancel };
+    let cancel = context.cancel.clone();
+    let ends_itself = ends_itself(&command);
+    let work = perform(command, context);
+    if ends_itself { work.await } else { unless_cancelled(&cancel, work).await? }
+}
+
+/// Whether a command sees to it itself that a signal ends it: it has something to clean up, or is at
+/// work on the disk. The others only look.
+fn ends_itself(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Daemon
+            | Command::Backup { dry_run: false, .. }
+            | Command::Verify { .. }
+            | Command::Restore { .. }
+            | Command::Drill { .. }
+            | Command::Delete { .. }
+            | Command::Cleanup { .. }
+    )
+}
+
+async fn unless_cancelled<T>(
+    cancel: &CancellationToken,
+    work: impl Future<Output = T>,
+) -> Result<T, CommandError> {
+    let cancelled = || CommandError::new(Code::Cancelled, "nothing was changed");
+    cancel.run_until_cancelled(work).await.ok_or_else(cancelled)
+}
+
+async fn perform(command: Command, context: Context) -> Outcome {
     match command {
         Command::Daemon => daemon::run(context).await,
         Command::Backup { name, profile, format, dry_run } => {
@@ -109,7 +161,7 @@ async fn dispatch(command: Command, loaded: Loaded, output: Output) -> Outcome {
             restore::run(&context, wish).await
         }
         Command::Drill { id, latest: _ } => drill::run(&context, id.as_deref()).await,
-        Command::Delete { ids, yes } => delete::run(&context, &ids, yes),
+        Command::Delete { ids, yes } => delete::run(&context, &ids, yes).await,
         Command::Cleanup { older_than, dry_run } => cleanup::run(&context, older_than, dry_run),
         Command::Status { .. } => status::run(&context).await,
         Command::Check => check::run(&context).await,
@@ -130,23 +182,26 @@ fn start_log(command: &Command, loaded: &Loaded, output: Output) {
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|error| {
-        CommandError::new(supakeep_model::code::Code::Internal, format!("cannot start: {error}"))
-    })
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| CommandError::new(Code::Internal, format!("cannot start: {error}")))
 }
 
 fn cancel_on_signal() -> Result<CancellationToken, CommandError> {
     let cancel = CancellationToken::new();
     for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
         let mut signals = signal(kind).map_err(|error| {
-            CommandError::new(
-                supakeep_model::code::Code::Internal,
-                format!("cannot listen for signals: {error}"),
-            )
+            CommandError::new(Code::Internal, format!("cannot listen for signals: {error}"))
         })?;
         let cancel = cancel.clone();
         tokio::spawn(async move {
-            if signals.recv().await.is_some() {
+            while signals.recv().await.is_some() {
+                if cancel.is_cancelled() {
+                    // Whoever asks twice does not want to wait for things to be put in order.
+                    std::process::exit(Code::Cancelled.exit() as i32);
+                }
                 cancel.cancel();
             }
         });

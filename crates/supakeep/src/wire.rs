@@ -105,6 +105,11 @@ impl Wire {
         })
     }
 
+    /// The stack for somebody who only looks.
+    pub(crate) fn looking(&self) -> DockerStack {
+        DockerStack::looking(self.docker.clone(), self.stack_spec())
+    }
+
     /// The ports of a restore.
     pub(crate) fn restore_ports(&self, observer: Arc<dyn Observer>) -> Result<RestorePorts, CommandError> {
         let backup = self.ports(observer)?;

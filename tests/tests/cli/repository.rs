@@ -1,7 +1,11 @@
 //! Commands on the backups that are there.
 
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
+
 use serde_json::Value;
-use supakeep_tests::Ended;
+use supakeep_tests::{Ended, spawn, without_starting};
 
 use crate::shelf::Shelf;
 
@@ -107,6 +111,45 @@ fn delete_asks_and_removes_nothing_without_an_answer() {
     let deleted = shelf.keeper.run(&["--json", "delete", "-y", "latest"]).ok().json();
     assert_eq!(deleted, serde_json::json!({ "deleted": [old] }));
     assert_eq!((shelf.keeper.ids(), shelf.latest()), (vec![], None));
+}
+
+#[test]
+fn the_link_of_a_profile_goes_with_its_last_backup() {
+    let shelf = Shelf::new();
+    let [daily, weekly] = [shelf.of_profile("daily", 30), shelf.of_profile("weekly", 10)];
+    shelf.keeper.run(&["delete", &weekly, "--yes"]).ok();
+    let link = |name: &str| fs::read_link(shelf.keeper.folder().join(name)).ok();
+    assert_eq!(link("latest-weekly"), None, "it would lead nowhere");
+    assert_eq!(link("latest-daily"), Some(daily.into()));
+}
+
+/// On a terminal of its own, which `script` makes.
+#[test]
+fn delete_waits_for_an_answer_without_the_lock_and_a_signal_ends_it() {
+    let shelf = Shelf::new();
+    let id = shelf.of_profile("daily", 10);
+    for (typed, code) in [("\x03", 130), ("n\n", 130), ("y\n", 0)] {
+        let own = shelf.keeper.command(&["delete", &id]);
+        let line = format!("exec {} delete {id}", own.get_program().display());
+        let mut script = Command::new("script");
+        script.args(["-qec", &line, "/dev/null"]).env_clear();
+        script.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut child = spawn(script.stdin(Stdio::piped()).stdout(Stdio::piped()));
+        let mut screen = child.stdout.take().expect("it was asked for");
+        let mut shown = Vec::new();
+        while !String::from_utf8_lossy(&shown).contains("[y/N]") {
+            let mut byte = [0];
+            assert_eq!(screen.read(&mut byte).expect("a screen"), 1, "{}", String::from_utf8_lossy(&shown));
+            shown.push(byte[0]);
+        }
+        let lock = shelf.locked();
+        without_starting(|| drop(lock));
+        let mut keys = child.stdin.take().expect("it was asked for");
+        keys.write_all(typed.as_bytes()).expect("a keyboard");
+        let ended = child.wait().expect("our own child");
+        assert_eq!(ended.code(), Some(code), "{typed:?}");
+        assert_eq!(shelf.keeper.ids().is_empty(), code == 0, "{typed:?}");
+    }
 }
 
 #[test]

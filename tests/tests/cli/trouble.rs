@@ -1,8 +1,10 @@
 //! Names that are more than names, and repositories that are not what they should be.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use supakeep_tests::{Ended, run, without_starting};
 
@@ -239,4 +241,66 @@ fn no_wish_makes_the_docker_client_log_what_passes_through_it() {
     let said = shelf.keeper.run(&["backup", "--dry-run"]).stderr;
     assert!(said.contains("DEBUG waiting for the database"), "what is ours is logged: {said}");
     assert!(!said.contains("TRACE") && !said.contains("127.0.0.1:9"), "{said}");
+}
+
+#[test]
+fn a_signal_ends_a_command_that_waits_for_an_engine_which_does_not_answer() {
+    let engine = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("tcp://{}", engine.local_addr().expect("it has one"));
+    let shelf = Shelf::new().with("DOCKER_HOST", &address);
+    for command in [&["check"][..], &["backup", "--dry-run"]] {
+        let mut child = shelf.keeper.spawn(command);
+        let (_called, _) = engine.accept().expect("it asks the engine");
+        let sent = Instant::now();
+        run(Command::new("kill").args(["-INT", &child.id().to_string()]), b"").ok();
+        assert_eq!(child.wait().expect("our own child").code(), Some(130), "{command:?}");
+        assert!(sent.elapsed() < Duration::from_secs(10), "{command:?} took {:?}", sent.elapsed());
+    }
+}
+
+#[test]
+fn verifying_all_goes_on_after_a_manifest_that_cannot_be_read() {
+    let shelf = Shelf::new();
+    let [old, new] = [shelf.of_profile("daily", 30), shelf.of_profile("daily", 5)];
+    let broken = shelf.of_profile("daily", 10);
+    let manifest = shelf.keeper.folder().join(&broken).join("manifest.json");
+    // The head is still there, so that it is listed.
+    let json = fs::read_to_string(&manifest).expect("a manifest");
+    let (head, _) = json.split_once("\"databases\": [").expect("it has databases");
+    fs::write(&manifest, format!("{head}\"databases\": [")).expect("room for a file");
+    let ended = shelf.keeper.run(&["verify", "--all"]);
+    assert_eq!(ended.code(), 1, "{}", ended.stderr);
+    assert!(ended.text().contains(&format!("{old} ok")) && ended.text().contains(&format!("{new} ok")));
+    assert!(ended.stderr.contains("error[manifest-damaged]") && ended.stderr.contains(&broken));
+    let shown = shelf.keeper.run(&["--json", "verify", "--all"]).json();
+    let of = |id: &str| shown.as_array().and_then(|all| all.iter().find(|one| one["id"] == *id)).cloned();
+    assert_eq!(of(&new).expect("it was looked at")["verified"]["ok"], true);
+    assert_eq!(of(&broken).expect("it is told")["error"]["code"], "manifest-damaged");
+    shelf.damage(&old);
+    assert_eq!(shelf.keeper.run(&["verify", "--all"]).code(), 5, "damage weighs more");
+}
+
+#[test]
+fn what_has_taken_the_name_of_a_link_spoils_nothing_that_was_done() {
+    let shelf = Shelf::new().with("SUPAKEEP_PROFILES__DAILY__KEEP__LAST", "1");
+    let [oldest, old, new] = [30, 20, 5].map(|hours| shelf.of_profile("daily", hours));
+    let latest = shelf.keeper.folder().join("latest");
+    fs::remove_file(&latest).expect("a link");
+    fs::create_dir(&latest).expect("room for a folder");
+    for command in [&["verify", &new][..], &["delete", &oldest, "--yes"], &["cleanup"]] {
+        let ended = shelf.keeper.run(command).ok();
+        assert!(!ended.text().is_empty() && ended.stderr.contains("is not a link"), "{command:?}: {ended:?}");
+    }
+    assert!(!shelf.keeper.ids().contains(&old));
+    let link = fs::read_link(shelf.keeper.folder().join("latest-daily")).expect("the other link is set");
+    assert_eq!(link.to_str(), Some(new.as_str()));
+}
+
+#[test]
+fn check_prints_its_report_even_where_the_stack_has_no_name() {
+    let shelf = Shelf::new().with("SUPAKEEP_STACK__PROJECT", "");
+    let check = shelf.keeper.run(&["check"]);
+    assert!(check.code() == 1 && check.text().contains("FAIL stack"), "{check:?}");
+    let report = shelf.keeper.run(&["--json", "check"]).json();
+    assert_eq!((&report[0]["subject"], &report[0]["ok"]), (&"stack".into(), &false.into()));
 }

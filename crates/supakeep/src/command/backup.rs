@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use supakeep_flow::backup::BackupSpec;
 use supakeep_flow::cycle::backup_and_prune;
-use supakeep_flow::ports::Silent;
+use supakeep_flow::ports::{Repository as _, Stack as _};
 use supakeep_model::code::Code;
 use supakeep_model::dump::Format;
 use supakeep_model::health::needed_bytes;
@@ -71,12 +71,13 @@ fn specify(context: &Context, wish: &Wish) -> Result<BackupSpec, CommandError> {
 }
 
 async fn dry_run(context: &Context, spec: &BackupSpec) -> Outcome {
-    let ports = context.wire.ports(std::sync::Arc::new(Silent))?;
-    let server = ports.stack.connect("dry-run").await?;
+    let repository = &context.wire.repository;
+    repository.prepare()?;
+    let server = context.wire.looking().connect("dry-run").await?;
     let facts = server.facts();
-    let catalog = ports.repository.catalog()?;
-    let now = ports.clock.now();
-    let space = ports.repository.space()?;
+    let catalog = repository.catalog()?;
+    let now = context.wire.clock.now();
+    let space = repository.space()?;
     let needed = needed_bytes(&catalog, spec.profile.as_deref(), spec.min_free_bytes, now);
     let databases = if spec.databases.is_empty() { &facts.databases } else { &spec.databases };
     let output = context.output;

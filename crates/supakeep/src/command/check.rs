@@ -10,7 +10,7 @@ use supakeep_model::quantity::{show_bytes, show_duration};
 
 use super::{Context, Outcome};
 use crate::failure::CommandError;
-use crate::output::Paint;
+use crate::output::{Output, Paint};
 
 /// A line of the report.
 struct Line {
@@ -20,13 +20,18 @@ struct Line {
 
 pub(crate) async fn run(context: &Context) -> Outcome {
     let mut lines = vec![configuration(context), repository(context), space(context)];
-    let identity = context.wire.repository.identity().unwrap_or_else(|_| "check".to_owned());
-    for finding in check(&context.wire.docker, &context.wire.stack_spec(), &identity).await {
+    for finding in check(&context.wire.docker, &context.wire.stack_spec()).await {
         lines.push(Line { subject: finding.subject, result: finding.result.map_err(CommandError::from) });
     }
-    show(context, &lines);
+    show(context.output, &lines);
     let worst = lines.iter().find_map(|line| line.result.as_ref().err());
     Ok(worst.map_or(ExitCode::SUCCESS, |_| ExitCode::from(Exit::Failed as u8)))
+}
+
+/// The report where not even the stack's name can be found out: everything else hangs on it.
+pub(crate) fn without_stack(output: Output, error: CommandError) -> ExitCode {
+    show(output, &[Line { subject: "stack", result: Err(error) }]);
+    ExitCode::from(Exit::Failed as u8)
 }
 
 fn configuration(context: &Context) -> Line {
@@ -83,8 +88,7 @@ fn space(context: &Context) -> Line {
     Line { subject: "space", result }
 }
 
-fn show(context: &Context, lines: &[Line]) {
-    let output = context.output;
+fn show(output: Output, lines: &[Line]) {
     if output.json {
         let shown: Vec<_> = lines
             .iter()

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use comfy_table::Cell;
-use supakeep_flow::backup::link;
 use supakeep_flow::prune::{PruneReport, prune};
 use supakeep_model::Duration;
 use supakeep_model::code::Code;
@@ -27,13 +26,16 @@ pub(crate) fn run(context: &Context, older_than: Option<Duration>, dry_run: bool
     let report = match &lock {
         Some(lock) => {
             let report = prune(&*ports.repository, &plan, &*observer, &**lock);
-            link(&*ports.repository, ports.clock.now())?;
             Some(report)
         }
         None => None,
     };
     drop(ports);
     show(context, &plan, report);
+    if lock.is_some() {
+        context.link([]);
+    }
+    drop(lock);
     match report {
         Some(PruneReport { failed, .. }) if failed > 0 => Err(CommandError::new(
             Code::RepositoryIo,

@@ -1,10 +1,8 @@
 //! `supakeep delete`
 
 use std::collections::BTreeSet;
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-use supakeep_flow::backup::link;
 use supakeep_flow::ports::Repository as _;
 use supakeep_model::catalog::Catalog;
 use supakeep_model::code::Code;
@@ -12,12 +10,38 @@ use supakeep_model::id::BackupId;
 use supakeep_model::manifest_head::ManifestHead;
 use supakeep_model::quantity::show_bytes;
 
+use super::question::ask;
 use super::{Context, Outcome};
 use crate::failure::CommandError;
 
-pub(crate) fn run(context: &Context, ids: &[String], yes: bool) -> Outcome {
+pub(crate) async fn run(context: &Context, ids: &[String], yes: bool) -> Outcome {
     let repository = &context.wire.repository;
+    let asked_for = if yes { ids.to_vec() } else { confirm(context, ids).await? };
+    // Nothing waits for a person who thinks: what was answered for is looked at again under the lock.
     let lock = repository.lock()?;
+    let chosen = choose(context, &asked_for)?;
+    let mut deleted = Vec::new();
+    for head in &chosen {
+        if context.cancel.is_cancelled() {
+            let message = format!("{} of {} were deleted", deleted.len(), chosen.len());
+            return Err(CommandError::new(Code::Cancelled, message));
+        }
+        repository.remove(&head.id)?;
+        if !context.output.json {
+            context.output.line(format!("deleted {}", head.id));
+        }
+        deleted.push(&head.id);
+    }
+    if context.output.json {
+        context.output.json(&serde_json::json!({ "deleted": deleted }));
+    }
+    context.link(chosen.iter().filter_map(|head| head.profile.as_deref()));
+    drop(lock);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The backups that are meant, if they may go.
+fn choose(context: &Context, ids: &[String]) -> Result<Vec<ManifestHead>, CommandError> {
     let catalog = context.catalog()?;
     let mut chosen = Vec::new();
     for id in ids {
@@ -27,23 +51,8 @@ pub(crate) fn run(context: &Context, ids: &[String], yes: bool) -> Outcome {
         }
     }
     check_needed(&catalog, &chosen)?;
-    check_unused(&repository.in_use()?, &chosen)?;
-    if !yes {
-        confirm(context, &chosen)?;
-    }
-    for head in &chosen {
-        repository.remove(&head.id)?;
-        if !context.output.json {
-            context.output.line(format!("deleted {}", head.id));
-        }
-    }
-    link(&**repository, context.wire.clock.now())?;
-    drop(lock);
-    if context.output.json {
-        let ids: Vec<_> = chosen.iter().map(|head| &head.id).collect();
-        context.output.json(&serde_json::json!({ "deleted": ids }));
-    }
-    Ok(ExitCode::SUCCESS)
+    check_unused(&context.wire.repository.in_use()?, &chosen)?;
+    Ok(chosen)
 }
 
 /// What stays must stay whole.
@@ -66,20 +75,18 @@ fn check_unused(in_use: &BTreeSet<BackupId>, chosen: &[ManifestHead]) -> Result<
     }
 }
 
-fn confirm(context: &Context, chosen: &[ManifestHead]) -> Result<(), CommandError> {
-    if !io::stdin().is_terminal() {
-        let message = "deleting asks for confirmation, and there is no terminal to ask on: add --yes";
-        return Err(CommandError::new(Code::UsageInvalid, message));
-    }
-    for head in chosen {
+/// Shows what would go, and returns the whole ids once a person has said yes: `latest` may be another
+/// one by then.
+async fn confirm(context: &Context, ids: &[String]) -> Result<Vec<String>, CommandError> {
+    let chosen = choose(context, ids)?;
+    for head in &chosen {
         let good = if head.is_good() { "" } else { ", not a good one" };
         context.output.note(format!("{} ({}{good})", head.id, show_bytes(head.totals.stored_bytes)));
     }
-    let _ = write!(io::stderr(), "delete for good? [y/N] ");
-    let mut answer = String::new();
-    let _ = io::stdin().lock().read_line(&mut answer);
-    if matches!(answer.trim(), "y" | "Y" | "yes") {
-        return Ok(());
+    let nothing = "nothing was deleted";
+    let answer = ask(context, "deleting", "delete for good? [y/N] ", nothing).await?;
+    if matches!(answer.as_str(), "y" | "Y" | "yes") {
+        return Ok(chosen.iter().map(|head| head.id.to_string()).collect());
     }
-    Err(CommandError::new(Code::Cancelled, "nothing was deleted"))
+    Err(CommandError::new(Code::Cancelled, nothing))
 }

@@ -1,6 +1,5 @@
 //! `supakeep restore`
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use supakeep_flow::ports::Repository as _;
@@ -13,6 +12,7 @@ use supakeep_model::manifest::Manifest;
 use supakeep_model::manifest_head::StackRecord;
 use supakeep_model::quantity::{show_bytes, show_duration, show_time};
 
+use super::question::ask;
 use super::{Context, Outcome, progress};
 use crate::failure::CommandError;
 use crate::output::{Paint, right};
@@ -51,15 +51,16 @@ pub(crate) async fn run(context: &Context, wish: Wish) -> Outcome {
         deadline: DEADLINE,
         manifest,
     };
-    let site = ports.sites.live(&format!("restore-{}", spec.manifest.head.id)).await?;
-    let planned = plan(&spec, &*site, &*ports.backup.repository).await?;
+    let run = format!("restore-{}", spec.manifest.head.id);
+    let site = context.unless_cancelled(ports.sites.live(&run)).await??;
+    let planned = context.unless_cancelled(plan(&spec, &*site, &*ports.backup.repository)).await??;
     show_plan(context, &spec, &planned, unfinished.as_ref());
     planned.possible()?;
     if wish.dry_run {
         return Ok(ExitCode::SUCCESS);
     }
     if !wish.yes {
-        confirm(&planned.target)?;
+        confirm(context, &planned.target).await?;
     }
     let done = restore(&spec, &planned, &*site, &ports, unfinished, &*lock, &context.cancel).await;
     match done {
@@ -158,20 +159,16 @@ fn show_plan(context: &Context, spec: &RestoreSpec, plan: &RestorePlan, unfinish
     plan.notes.iter().for_each(|note| say("note", note.clone()));
 }
 
-/// The stack's name, typed: a habit of answering `y` is not enough.
-pub(super) fn confirm(target: &StackRecord) -> Result<(), CommandError> {
-    if !io::stdin().is_terminal() {
-        let message = "restoring asks for confirmation, and there is no terminal to ask on: add --yes";
-        return Err(CommandError::new(Code::UsageInvalid, message));
-    }
+/// The stack's name, typed: a habit of answering `y` is not enough. The lock is held meanwhile, so that
+/// what was verified and planned is what is done.
+pub(super) async fn confirm(context: &Context, target: &StackRecord) -> Result<(), CommandError> {
     let wanted = if target.project.is_empty() { &target.container } else { &target.project };
-    let _ = write!(io::stderr(), "type {wanted} to go on: ");
-    let mut answer = String::new();
-    let _ = io::stdin().lock().read_line(&mut answer);
-    if answer.trim() == wanted {
+    let untouched = "nothing was touched";
+    let answer = ask(context, "restoring", &format!("type {wanted} to go on: "), untouched).await?;
+    if answer == *wanted {
         return Ok(());
     }
-    Err(CommandError::new(Code::Cancelled, "nothing was touched"))
+    Err(CommandError::new(Code::Cancelled, untouched))
 }
 
 fn show_report(context: &Context, report: &RestoreReport) -> Outcome {

@@ -57,7 +57,8 @@ pub(crate) async fn run(context: &Context, wish: Wish) -> Outcome {
         return restore_file::run(context, &ports, file, BesideSpec::unknown(into, leave, jobs)).await;
     }
     let manifest = chosen(context, wish.id.as_deref().unwrap_or_default())?;
-    let site = ports.sites.live(&format!("restore-{}", manifest.head.id)).await?;
+    let name = format!("restore-{}", manifest.head.id);
+    let site = context.unless_cancelled(ports.sites.live(&name)).await??;
     if !site.server().facts().is_superuser {
         return Err(CommandError::new(Code::TargetUnfit, "stack.user is not a superuser"));
     }
@@ -141,7 +142,7 @@ impl Run<'_> {
     async fn prepare(&self, replaced: &str) -> Result<Option<BackupId>, CommandError> {
         self.context.output.note(format!("{:<12}{replaced}", "replaces"));
         if !self.wish.yes {
-            confirm(&self.site.server().facts().record)?;
+            confirm(self.context, &self.site.server().facts().record).await?;
         }
         if self.wish.no_safety_backup {
             return Ok(None);

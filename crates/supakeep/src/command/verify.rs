@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use supakeep_flow::backup::link;
 use supakeep_flow::ports::Repository as _;
 use supakeep_flow::verify::verify;
 use supakeep_model::code::Code;
@@ -35,13 +34,19 @@ pub(crate) async fn run(context: &Context, which: Which) -> Outcome {
         return Err(CommandError::new(Code::UsageInvalid, message));
     }
     let mut results = Vec::new();
+    let unreadable = catalog.unreadable().iter().filter(|_| which.all);
+    let mut failed: Vec<(String, CommandError)> = unreadable
+        .map(|what| (what.folder.clone(), CommandError::new(what.error.code(), what.error.to_string())))
+        .collect();
     for head in chosen {
-        if context.cancel.is_cancelled() {
-            return Err(CommandError::new(Code::Cancelled, "the verification was cancelled"));
+        match one(context, &head, which.accept).await {
+            Ok(result) => results.push(result),
+            Err(error) if !which.all || error.code == Code::Cancelled => return Err(error),
+            // The others are still worth looking at.
+            Err(error) => failed.push((head.id.to_string(), error)),
         }
-        results.push(one(context, &head, which.accept).await?);
     }
-    report(context, &results)
+    report(context, &results, failed)
 }
 
 async fn one(
@@ -80,19 +85,25 @@ async fn one(
     }
     // What is good may have changed, and with it what `latest` means. A run in progress does it itself.
     if let Ok(_lock) = repository.lock() {
-        link(&**repository, context.wire.clock.now())?;
+        context.link([]);
     }
     Ok((manifest.head, proof))
 }
 
-fn report(context: &Context, results: &[(ManifestHead, Proof)]) -> Outcome {
+fn report(
+    context: &Context,
+    results: &[(ManifestHead, Proof)],
+    failed: Vec<(String, CommandError)>,
+) -> Outcome {
     let output = context.output;
     if output.json {
-        let shown: Vec<_> = results
-            .iter()
-            .map(|(head, proof)| serde_json::json!({ "id": head.id, "good": head.is_good(), "verified": proof }))
-            .collect();
-        output.json(&shown);
+        let read = results.iter().map(
+            |(head, proof)| serde_json::json!({ "id": head.id, "good": head.is_good(), "verified": proof }),
+        );
+        let unread = failed.iter().map(|(id, error)| {
+            serde_json::json!({ "id": id, "good": false, "verified": null, "error": error.json()["error"] })
+        });
+        output.json(&read.chain(unread).collect::<Vec<_>>());
     }
     let mut damaged = Vec::new();
     for (head, proof) in results {
@@ -109,9 +120,17 @@ fn report(context: &Context, results: &[(ManifestHead, Proof)]) -> Outcome {
             ));
         }
     }
-    if damaged.is_empty() {
-        return Ok(ExitCode::SUCCESS);
+    let unread: Vec<_> = failed.iter().map(|(id, error)| format!("{id}: {}", error.message)).collect();
+    if !damaged.is_empty() {
+        damaged.extend(unread);
+        let message = format!("not what was written:\n  {}", damaged.join("\n  "));
+        return Err(CommandError::new(Code::VerifyFailed, message).after_result());
     }
-    let message = format!("not what was written:\n  {}", damaged.join("\n  "));
-    Err(CommandError::new(Code::VerifyFailed, message).after_result())
+    match failed.first() {
+        None => Ok(ExitCode::SUCCESS),
+        Some((_, first)) => {
+            let message = format!("could not be verified:\n  {}", unread.join("\n  "));
+            Err(CommandError::new(first.code, message).after_result())
+        }
+    }
 }
