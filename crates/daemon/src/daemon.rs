@@ -13,6 +13,7 @@ use supakeep_model::catalog::Catalog;
 use supakeep_model::code::Code;
 use supakeep_model::event::RunEvent;
 use supakeep_model::profile::Profile;
+use supakeep_model::quantity::show_time;
 use supakeep_model::secret::Secret;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -173,11 +174,11 @@ impl Daemon {
         tracing::info!(version, revision, stack = self.spec.stack, %listen, "supakeep is running");
         let now = self.clock.now();
         if let Some(schedule) = self.drills.as_ref().and_then(|drills| drills.schedule.as_ref()) {
-            let next = schedule.next_after(now).map(|slot| slot.at.to_string()).unwrap_or_default();
+            let next = schedule.next_after(now).map(|slot| show_time(slot.at)).unwrap_or_default();
             tracing::info!(next, "drills are scheduled");
         }
         for profile in &self.spec.profiles {
-            let next = profile.schedule.next_after(now).map(|slot| slot.at.to_string()).unwrap_or_default();
+            let next = profile.schedule.next_after(now).map(|slot| show_time(slot.at)).unwrap_or_default();
             tracing::info!(profile = profile.name, next, "scheduled");
         }
     }

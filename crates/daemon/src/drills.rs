@@ -12,6 +12,7 @@ use supakeep_model::drill_clock::DrillClock;
 use supakeep_model::event::RunEvent;
 use supakeep_model::health::DrillHealth;
 use supakeep_model::id::BackupId;
+use supakeep_model::quantity::show_time;
 use supakeep_model::schedule::Schedule;
 use tokio_util::sync::CancellationToken;
 
@@ -112,7 +113,8 @@ impl Drills {
         if failure.code.is_retryable()
             && let Some(at) = clock.retry_later(self.clock.now())
         {
-            tracing::info!(%id, %at, "trying the drill again");
+            let at = show_time(at);
+            tracing::info!(%id, at, "trying the drill again");
         }
     }
 }

@@ -4,7 +4,7 @@ use supakeep_flow::ports::Observer;
 use supakeep_model::code::Code;
 use supakeep_model::event::{Phase, RunEvent};
 use supakeep_model::manifest_head::{ManifestHead, Outcome};
-use supakeep_model::quantity::show_bytes;
+use supakeep_model::quantity::{show_bytes, show_time};
 
 /// Writes a line for each event that somebody may want to read later.
 #[derive(Debug, Clone, Copy, Default)]
@@ -15,7 +15,7 @@ impl Observer for LogObserver {
         match event {
             RunEvent::Started { run, .. } => {
                 let profile = run.profile.as_deref().unwrap_or("-");
-                tracing::info!(id = %run.id, profile, trigger = ?run.trigger, "backup started");
+                tracing::info!(id = %run.id, profile, trigger = word(&run.trigger), "backup started");
             }
             RunEvent::Entered { id, phase, subject, .. } => {
                 let level_is_info = matches!(phase, Phase::Database | Phase::Verify);
@@ -28,7 +28,8 @@ impl Observer for LogObserver {
             RunEvent::Progressed { .. } => {}
             RunEvent::Ended { head } => ended(head),
             RunEvent::Skipped { profile, slot, reason } => {
-                tracing::warn!(profile, %slot, reason, "a scheduled backup was skipped");
+                let slot = show_time(*slot);
+                tracing::warn!(profile, slot, reason, "a scheduled backup was skipped");
             }
             RunEvent::Drilled { head } => drilled(head),
             RunEvent::Pruned { id, profile, stored_bytes } => {
@@ -40,6 +41,11 @@ impl Observer for LogObserver {
             }
         }
     }
+}
+
+/// A value as manifests and the HTTP interface write it.
+fn word(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 fn drilled(head: &ManifestHead) {

@@ -13,6 +13,7 @@ use supakeep_model::event::RunEvent;
 use supakeep_model::manifest_head::{ManifestHead, Trigger};
 use supakeep_model::planner::{Decision, ProfileClock, RunPlan};
 use supakeep_model::profile::Profile;
+use supakeep_model::quantity::show_time;
 use supakeep_model::{Duration, OffsetDateTime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
@@ -250,7 +251,8 @@ impl Supervisor {
         let (Some(profile), Some(clock)) = (configured, plans.clocks.get_mut(profile)) else { return };
         match clock.retry_later(profile, plan, now) {
             Some(at) => {
-                tracing::info!(profile = profile.name, %at, attempt = plan.attempt + 1, "trying again")
+                let at = show_time(at);
+                tracing::info!(profile = profile.name, at, attempt = plan.attempt + 1, "trying again")
             }
             None => tracing::warn!(profile = profile.name, "no further retry before the next slot"),
         }
