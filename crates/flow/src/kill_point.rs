@@ -2,6 +2,10 @@
 //!
 //! Without the feature `kill-points` they are nothing at all.
 
+/// The variable that names the point, where this build has them.
+pub const VARIABLE: Option<&str> =
+    if cfg!(feature = "kill-points") { Some("SUPAKEEP_KILL_AT") } else { None };
+
 /// Kills the process with SIGKILL here if the environment's `SUPAKEEP_KILL_AT` says so.
 #[cfg(feature = "kill-points")]
 pub fn kill_point(name: &str) {

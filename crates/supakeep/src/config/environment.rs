@@ -5,11 +5,12 @@
 
 use figment::value::{Dict, Map, Value};
 use figment::{Error, Metadata, Profile, Provider};
+use supakeep_flow::kill_point::VARIABLE;
 
 /// What the names of our variables begin with.
 const PREFIX: &str = "SUPAKEEP_";
 /// Variables with that beginning that are no configuration keys.
-const OTHERS: [&str; 3] = ["SUPAKEEP_CONFIG", "SUPAKEEP_DOCKER_GID", "SUPAKEEP_KILL_AT"];
+const OTHERS: [&str; 2] = ["SUPAKEEP_CONFIG", "SUPAKEEP_DOCKER_GID"];
 
 /// Names that people have in their `.env` already, and the keys they stand for. They are defaults: the
 /// file and our own variables win.
@@ -49,9 +50,13 @@ impl Provider for Variable {
 pub(super) fn own(environment: &[(String, String)]) -> Vec<Variable> {
     environment
         .iter()
-        .filter(|(name, _)| name.starts_with(PREFIX) && !OTHERS.contains(&name.as_str()))
+        .filter(|(name, _)| name.starts_with(PREFIX) && !is_other(name))
         .map(|(name, value)| Variable { name: name.clone(), path: path(name), value: value.clone() })
         .collect()
+}
+
+fn is_other(name: &str) -> bool {
+    OTHERS.contains(&name) || VARIABLE == Some(name)
 }
 
 /// Old names. An empty value is none: compose passes `${NAME:-}` on as one.
