@@ -50,7 +50,7 @@ fn describe(stack: &Stack, schema: &str, table: &str) -> String {
            FROM pg_attribute, t WHERE attrelid = t.oid AND attnum > 0 AND NOT attisdropped ORDER BY attnum; \
          SELECT pg_get_indexdef(indexrelid), indisclustered, indisvalid FROM pg_index, t WHERE indrelid = t.oid ORDER BY 1; \
          SELECT conrelid::regclass, conname, pg_get_constraintdef(c.oid), convalidated, obj_description(c.oid, 'pg_constraint') \
-           FROM pg_constraint c, t WHERE t.oid IN (conrelid, confrelid) ORDER BY 1, 2; \
+           FROM pg_constraint c, t WHERE t.oid IN (conrelid, confrelid) ORDER BY conrelid::regclass::text, 2; \
          SELECT polname, polcmd, polpermissive, polroles::regrole[], pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid) \
            FROM pg_policy, t WHERE polrelid = t.oid ORDER BY 1; \
          SELECT pg_get_triggerdef(g.oid), tgenabled FROM pg_trigger g, t WHERE tgrelid = t.oid AND NOT tgisinternal ORDER BY 1; \
@@ -58,10 +58,10 @@ fn describe(stack: &Stack, schema: &str, table: &str) -> String {
          SELECT pg_get_statisticsobjdef(s.oid), stxowner::regrole FROM pg_statistic_ext s, t WHERE stxrelid = t.oid ORDER BY 1; \
          SELECT prpubid, pg_get_expr(prqual, prrelid), prattrs FROM pg_publication_rel, t WHERE prrelid = t.oid ORDER BY 1; \
          SELECT description, objsubid FROM pg_description d, t WHERE objoid = t.oid AND classoid = 'pg_class'::regclass ORDER BY 2; \
-         SELECT relid::regclass, parentrelid::regclass FROM t, LATERAL pg_partition_tree(t.oid) ORDER BY 1; \
+         SELECT relid::regclass, parentrelid::regclass FROM t, LATERAL pg_partition_tree(t.oid) ORDER BY relid::regclass::text; \
          SELECT c.oid::regclass, relowner::regrole, (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(relacl) a), seqstart, seqincrement, \
            pg_sequence_last_value(c.oid), deptype FROM pg_depend JOIN pg_class c ON c.oid = objid AND relkind = 'S' \
-           JOIN pg_sequence ON seqrelid = c.oid, t WHERE refobjid = t.oid AND classid = 'pg_class'::regclass ORDER BY 1;"
+           JOIN pg_sequence ON seqrelid = c.oid, t WHERE refobjid = t.oid AND classid = 'pg_class'::regclass ORDER BY c.oid::regclass::text;"
     );
     stack.sql(&query)
 }
@@ -362,33 +362,38 @@ fn a_dump_that_supakeep_did_not_make_gets_a_database_of_its_own() {
     let plain = dump(&[]);
     let gzip = supakeep_tests::run(std::process::Command::new("gzip").arg("-c"), &plain).ok().stdout;
     let zstd = supakeep_tests::run(std::process::Command::new("zstd").arg("-qc"), &plain).ok().stdout;
-    for (name, bytes) in [("plain.sql", &plain), ("a.sql.gz", &gzip), ("a.sql.zst", &zstd), ("a.dump", &dump(&["-Fc"]))] {
+    for (name, bytes) in
+        [("plain.sql", &plain), ("a.sql.gz", &gzip), ("a.sql.zst", &zstd), ("a.dump", &dump(&["-Fc"]))]
+    {
         let file = folder.path().join(name);
         std::fs::write(&file, bytes).expect("room for a file");
         let file = file.to_str().expect("a path in UTF-8");
-        let ended = keeper.run(&["restore", "--file", file, "--into", "foreign"]).ok();
+        let ended = keeper.run(&["restore", "--file", file, "--into", "other"]).ok();
         assert!(ended.stderr.contains("warning: nothing is known of this file"), "{}", ended.stderr);
-        assert_eq!(stack.sql_in("foreign", rows), expected, "{name}");
-        stack.sql("DROP DATABASE foreign");
-        let mut command = keeper.command(&["restore", "--file", "-", "--into", "foreign"]);
+        assert_eq!(stack.sql_in("other", rows), expected, "{name}");
+        stack.sql("DROP DATABASE other");
+        let mut command = keeper.command(&["restore", "--file", "-", "--into", "other"]);
         supakeep_tests::run(&mut command, bytes).ok();
-        assert_eq!(stack.sql_in("foreign", rows), expected, "{name} on standard input");
-        stack.sql("DROP DATABASE foreign");
+        assert_eq!(stack.sql_in("other", rows), expected, "{name} on standard input");
+        stack.sql("DROP DATABASE other");
         // Cut short it is refused before anything is made.
-        let mut command = keeper.command(&["--json", "restore", "--file", "-", "--into", "foreign"]);
+        let mut command = keeper.command(&["--json", "restore", "--file", "-", "--into", "other"]);
         let ended = supakeep_tests::run(&mut command, &bytes[..bytes.len() / 2]);
         assert_eq!(ended.code(), 1, "{}", ended.stderr);
-        assert_eq!(stack.sql("SELECT count(*) FROM pg_database WHERE datname = 'foreign'"), "0");
+        assert_eq!(stack.sql("SELECT count(*) FROM pg_database WHERE datname = 'other'"), "0");
     }
     assert_eq!(keeper.incoming(), Vec::<String>::new());
     // One that goes elsewhere does not reach the live database.
     for wrong in [dump(&["--create"]), dump(&["-Ft"]), b"SELECT 1;\n".to_vec(), Vec::new()] {
-        let mut command = keeper.command(&["--json", "restore", "--file", "-", "--into", "foreign"]);
+        let mut command = keeper.command(&["--json", "restore", "--file", "-", "--into", "other"]);
         let ended = supakeep_tests::run(&mut command, &wrong);
         assert!(!ended.status.success(), "{}", ended.text());
-        assert_eq!(stack.sql("SELECT count(*) FROM pg_database WHERE datname = 'foreign'"), "0");
+        assert_eq!(stack.sql("SELECT count(*) FROM pg_database WHERE datname = 'other'"), "0");
     }
     let missing = folder.path().join("nowhere");
     let missing = missing.to_str().expect("a path in UTF-8");
-    assert_eq!(keeper.refused(&["restore", "--file", missing, "--into", "foreign"]), (2, "usage-invalid".into()));
+    assert_eq!(
+        keeper.refused(&["restore", "--file", missing, "--into", "other"]),
+        (2, "usage-invalid".into())
+    );
 }

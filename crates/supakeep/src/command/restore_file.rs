@@ -130,7 +130,8 @@ async fn source(open: Open, path: String) -> Result<DumpSource, CommandError> {
     let format = match inside.as_slice() {
         [b'P', b'G', b'D', b'M', b'P', ..] => Format::Custom,
         bytes if bytes.get(TAR_MARK) == Some(b"ustar") => {
-            let message = format!("{path} is a tar archive: pg_restore makes a plain dump of it, or a custom one");
+            let message =
+                format!("{path} is a tar archive: pg_restore makes a plain dump of it, or a custom one");
             return Err(CommandError::new(Code::UsageInvalid, message));
         }
         _ => Format::Plain,

@@ -168,7 +168,7 @@ impl Contents {
             let (is_cron, is_subscription) = (has_cron && is_of_cron(entry), is_of_subscription(entry));
             cron |= is_cron;
             subscriptions |= is_subscription;
-            if is_cron || is_subscription {
+            if is_cron || is_subscription || is_of_the_database(entry) {
                 out.ids.insert(entry.id);
                 out.definitions += entry.definitions;
             }
@@ -239,6 +239,14 @@ fn is_of_cron(entry: &Entry) -> bool {
             }
             _ => false,
         }
+}
+
+/// What is said of the database itself, which an archive has and a plain dump has not.
+fn is_of_the_database(entry: &Entry) -> bool {
+    let header = &entry.header;
+    matches!(header.kind.as_str(), "ACL" | "COMMENT" | "SECURITY LABEL")
+        && header.schema.is_empty()
+        && header.name.starts_with("DATABASE ")
 }
 
 fn is_of_subscription(entry: &Entry) -> bool {

@@ -130,9 +130,10 @@ impl DumpSource {
     }
 
     async fn read(&self, file: &SourceFile, index: Option<Box<dyn Index>>) -> Result<Contents, Failure> {
-        let unreadable = |error: std::io::Error| {
-            Failure::new(Code::VerifyFailed, format!("{} cannot be read: {error}", file.path))
-        };
+        // What supakeep wrote itself is not what was written; what somebody else gave is not whole.
+        let code = if file.recorded.is_some() { Code::VerifyFailed } else { Code::DumpIncomplete };
+        let unreadable =
+            |error: std::io::Error| Failure::new(code, format!("{} cannot be read: {error}", file.path));
         let mut reader = self.decoded(file)?;
         let (chunks, incoming) = mpsc::channel::<Bytes>(WAITING_CHUNKS);
         let looking = tokio::task::spawn_blocking(move || look(incoming, index));
