@@ -1,6 +1,8 @@
 //! Restoring parts: tables, rows, a database beside the live one, while everything runs.
 
-use supakeep_tests::{Ended, Keeper, Pg, Stack};
+use std::time::Duration;
+
+use supakeep_tests::{Ended, Keeper, Pg, Stack, wait_for};
 
 const FORMATS: [&[(&str, &str)]; 4] = [
     &[],
@@ -396,4 +398,21 @@ fn a_dump_that_supakeep_did_not_make_gets_a_database_of_its_own() {
         keeper.refused(&["restore", "--file", missing, "--into", "other"]),
         (2, "usage-invalid".into())
     );
+}
+
+#[test]
+fn a_table_is_replaced_while_a_service_writes_into_it() {
+    let stack = Stack::private(Pg::V15, &["db", "rest", "auth"]);
+    let keeper = Keeper::new(&stack);
+    let ids = backups(&keeper);
+    for id in ids {
+        stack.sql("UPDATE public.messages SET body = 'damaged' WHERE id < 3000");
+        let report = restore(&keeper, &id, &["--table", "public.messages"]).ok().json();
+        // Compared before the transaction ends: the writer's next row is no difference.
+        assert_equal(&report);
+        assert_eq!(stack.sql("SELECT count(*) FROM public.messages WHERE body = 'damaged'"), "0");
+        let rows = || stack.sql("SELECT count(*) FROM public.messages").parse::<u64>().expect("a count");
+        let before = rows();
+        wait_for("the service writes on", Duration::from_secs(20), || rows() > before);
+    }
 }

@@ -246,3 +246,61 @@ impl Taker for Weaver {
         self.chunks.blocking_send(Ok(Bytes::copy_from_slice(bytes))).is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use supakeep_model::artifact::Encoding;
+
+    use super::*;
+
+    fn source(format: Format, bytes: &[u8]) -> DumpSource {
+        let bytes = bytes.to_vec();
+        let file = SourceFile { path: "dump".into(), encoding: Encoding::Identity, bytes: 0, recorded: None };
+        let open = move |_: &str| Ok(Box::new(io::Cursor::new(bytes.clone())) as Stored);
+        DumpSource::new(format, file, Arc::new(open))
+    }
+
+    async fn read(script: Script, source: &DumpSource) -> (io::Result<String>, u64) {
+        let mut input = script.into_input(source).expect("the dump can be opened");
+        let mut text = String::new();
+        (input.stored.read_to_string(&mut text).await.map(|_| text), input.bytes)
+    }
+
+    fn entry(data: Vec<Range<u64>>) -> Entry {
+        let data_bytes = data.iter().map(|range| range.end - range.start).sum();
+        Entry { data, data_bytes, ..Entry::default() }
+    }
+
+    #[tokio::test]
+    async fn pieces_of_a_plain_dump_stand_between_our_words() {
+        let mut script = Script::default();
+        script.say("BEGIN;");
+        script.data(&entry(vec![2..4, 6..9]));
+        script.data(&entry(Vec::new()));
+        script.data(&entry(vec![9..10]));
+        script.say("COMMIT;");
+        let (text, bytes) = read(script, &source(Format::Plain, b"0123456789")).await;
+        let text = text.expect("memory can be read");
+        assert_eq!(text, "BEGIN;\n23678\n9\nCOMMIT;\n");
+        assert_eq!(bytes, text.len() as u64, "its length is known before");
+    }
+
+    #[tokio::test]
+    async fn a_dump_that_has_become_shorter_is_an_error() {
+        let mut script = Script::default();
+        script.data(&entry(vec![2..14]));
+        script.say("COMMIT;");
+        assert!(read(script, &source(Format::Plain, b"0123456789")).await.0.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_archive_without_the_rows_is_an_error() {
+        let mut script = Script::default();
+        script.data(&Entry { id: 7, data_bytes: 3, ..Entry::default() });
+        script.say("COMMIT;");
+        let (text, _) = read(script, &source(Format::Custom, b"no archive")).await;
+        assert!(text.is_err());
+    }
+}
