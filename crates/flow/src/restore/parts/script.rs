@@ -268,7 +268,8 @@ mod tests {
         (input.stored.read_to_string(&mut text).await.map(|_| text), input.bytes)
     }
 
-    fn entry(data: Vec<Range<u64>>) -> Entry {
+    fn entry(data: &[(u64, u64)]) -> Entry {
+        let data: Vec<Range<u64>> = data.iter().map(|(start, end)| *start..*end).collect();
         let data_bytes = data.iter().map(|range| range.end - range.start).sum();
         Entry { data, data_bytes, ..Entry::default() }
     }
@@ -277,9 +278,9 @@ mod tests {
     async fn pieces_of_a_plain_dump_stand_between_our_words() {
         let mut script = Script::default();
         script.say("BEGIN;");
-        script.data(&entry(vec![2..4, 6..9]));
-        script.data(&entry(Vec::new()));
-        script.data(&entry(vec![9..10]));
+        script.data(&entry(&[(2, 4), (6, 9)]));
+        script.data(&entry(&[]));
+        script.data(&entry(&[(9, 10)]));
         script.say("COMMIT;");
         let (text, bytes) = read(script, &source(Format::Plain, b"0123456789")).await;
         let text = text.expect("memory can be read");
@@ -290,7 +291,7 @@ mod tests {
     #[tokio::test]
     async fn a_dump_that_has_become_shorter_is_an_error() {
         let mut script = Script::default();
-        script.data(&entry(vec![2..14]));
+        script.data(&entry(&[(2, 14)]));
         script.say("COMMIT;");
         assert!(read(script, &source(Format::Plain, b"0123456789")).await.0.is_err());
     }
