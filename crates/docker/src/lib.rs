@@ -25,7 +25,7 @@ mod tail;
 mod trailer;
 mod verdict;
 
-pub use check::{Finding, check};
+pub use check::{Checked, Finding, check};
 pub use connect::connect;
 pub use own_container::own_project;
 pub use sites::DockerSites;

@@ -27,7 +27,7 @@ use crate::kill_point::kill_point;
 use crate::ports::{Clock, FailedFiles, Observer, Repository, RunLock, Server, Stack, Staging};
 use crate::verify::verify;
 use draft::Draft;
-pub use source::TransportChoice;
+pub use source::{TransportChoice, possible};
 
 /// How long ending a run's sessions on the server may take, after the run itself has failed.
 const CLEAN_UP: std::time::Duration = std::time::Duration::from_secs(15);

@@ -196,6 +196,9 @@ fn usual(called: &Called, databases: &[Database]) -> Vec<Act> {
         "psql" if called.nonce.is_empty() => vec![Act::Session(snapshot), Act::Exit(0)],
         "psql" if called.has("pg_terminate_backend") => exits("0\n", 0),
         "psql" => exits(format!("{}\n", server(databases)), 0),
+        tool @ ("pg_dump" | "pg_dumpall") if called.has("--version") => {
+            exits(format!("{tool} (PostgreSQL) 15.8\n"), 0)
+        }
         "pg_dumpall" => exits(GLOBALS, 0),
         "pg_dump" => {
             let wanted = databases.iter().find(|database| called.has(&format!("dbname='{}'", database.name)));

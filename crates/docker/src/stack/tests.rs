@@ -331,25 +331,29 @@ async fn check_says_how_far_it_gets() {
         shown.collect::<Vec<_>>()
     };
     let fake = FakeDocker::start();
-    let found = check(&fake.docker(), &spec()).await;
+    let found = check(&fake.docker(), &spec()).await.findings;
     let name = "PGAPPNAME=supakeep-look-check".to_owned();
     let called = fake.engine.called();
     let named = called.iter().all(|call| call.environment.contains(&name));
     assert!(named, "a run that begins meanwhile would end it: {called:?}");
-    let names = ["docker", "stack", "database", "privileges", "root key"];
+    let names = ["docker", "stack", "database", "privileges", "tools", "root key"];
     assert_eq!(subjects(&found), names.map(|name| (name, None)));
 
+    fake.engine.program("pg_dumpall", exits("", 127));
+    let found = check(&fake.docker(), &spec()).await.findings;
+    assert!(subjects(&found).contains(&("tools", Some(Code::DumpToolMissing))), "{found:?}");
+
     fake.engine.on("GET /containers/json", Answer::error(403, "forbidden"));
-    let found = check(&fake.docker(), &spec()).await;
+    let found = check(&fake.docker(), &spec()).await.findings;
     assert_eq!(subjects(&found), [("docker", None), ("stack", Some(Code::DockerRefused))]);
 
-    let found = check(&FakeDocker::stopped().docker(), &spec()).await;
+    let found = check(&FakeDocker::stopped().docker(), &spec()).await.findings;
     assert_eq!(subjects(&found), [("docker", Some(Code::DockerUnreachable))]);
 
     let fake = FakeDocker::start();
     let patient = StackSpec { wait: Duration::from_secs(3_600), ..spec() };
     fake.engine.container(|container| container["State"]["Health"]["Status"] = json!("starting"));
     let found = tokio::time::timeout(Duration::from_secs(10), check(&fake.docker(), &patient)).await;
-    assert_eq!(found.expect("it does not wait").len(), 2);
+    assert_eq!(found.expect("it does not wait").findings.len(), 2);
     assert_eq!(fake.engine.requests().iter().filter(|request| request.contains(CONTAINER)).count(), 1);
 }

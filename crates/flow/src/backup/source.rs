@@ -92,6 +92,20 @@ pub(super) fn route(spec: &DumpSpec, choice: TransportChoice, facts: &ServerFact
     Ok(Route { source, codec, store, file: wanted })
 }
 
+/// Whether a backup as it is configured can be made of this server: the databases are there, and its
+/// programs can write what is asked for.
+pub fn possible<'a>(
+    wanted: &[String],
+    dumps: impl IntoIterator<Item = &'a DumpSpec>,
+    choice: TransportChoice,
+    facts: &ServerFacts,
+) -> Result<Vec<String>, Failure> {
+    for dump in dumps {
+        route(dump, choice, facts)?;
+    }
+    databases(wanted, facts)
+}
+
 /// The databases to dump: those that were asked for, all of which must exist, or all there are.
 pub(super) fn databases(wanted: &[String], facts: &ServerFacts) -> Result<Vec<String>, Failure> {
     let missing: Vec<_> = wanted.iter().filter(|name| !facts.databases.contains(name)).cloned().collect();
@@ -165,6 +179,18 @@ mod tests {
             of(Format::Custom, "zstd:3", false),
             ("none".into(), Codec::Identity, Store::Encode(Compression::Zstd(3)))
         );
+    }
+
+    #[test]
+    fn what_a_server_cannot_do_is_known_before_a_backup() {
+        let mut dump = DumpSpec { format: Format::Directory, ..DumpSpec::default() };
+        dump.compression = "zstd:3".parse().expect("valid");
+        let ask = |wanted: &str, zstd| {
+            possible(&[wanted.to_owned()], [&dump], TransportChoice::Auto, &facts(zstd)).map_err(|no| no.code)
+        };
+        assert_eq!(ask("postgres", true), Ok(vec!["postgres".to_owned()]));
+        assert_eq!(ask("shop", true), Err(Code::DatabaseMissing));
+        assert_eq!(ask("postgres", false), Err(Code::DumpUnsupported));
     }
 
     #[test]

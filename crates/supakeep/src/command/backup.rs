@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use supakeep_flow::backup::BackupSpec;
+use supakeep_flow::backup::{BackupSpec, possible};
 use supakeep_flow::cycle::backup_and_prune;
 use supakeep_flow::ports::{Repository as _, Stack as _};
 use supakeep_model::code::Code;
@@ -79,7 +79,7 @@ async fn dry_run(context: &Context, spec: &BackupSpec) -> Outcome {
     let now = context.wire.clock.now();
     let space = repository.space()?;
     let needed = needed_bytes(&catalog, spec.profile.as_deref(), spec.min_free_bytes, now);
-    let databases = if spec.databases.is_empty() { &facts.databases } else { &spec.databases };
+    let databases = possible(&spec.databases, [&spec.dump], spec.transport, facts)?;
     let output = context.output;
     if output.json {
         output.json(&serde_json::json!({

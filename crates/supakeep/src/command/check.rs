@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use supakeep_docker::check;
-use supakeep_flow::ports::Repository as _;
+use supakeep_flow::backup::possible;
+use supakeep_flow::ports::{Repository as _, ServerFacts};
 use supakeep_model::code::{Code, Exit};
 use supakeep_model::health::needed_bytes;
 use supakeep_model::quantity::{show_bytes, show_duration};
@@ -20,9 +21,11 @@ struct Line {
 
 pub(crate) async fn run(context: &Context) -> Outcome {
     let mut lines = vec![configuration(context), repository(context), space(context)];
-    for finding in check(&context.wire.docker, &context.wire.stack_spec()).await {
+    let checked = check(&context.wire.docker, &context.wire.stack_spec()).await;
+    for finding in checked.findings {
         lines.push(Line { subject: finding.subject, result: finding.result.map_err(CommandError::from) });
     }
+    lines.extend(checked.facts.map(|facts| dumps(context, &facts)));
     show(context.output, &lines);
     let worst = lines.iter().find_map(|line| line.result.as_ref().err());
     Ok(worst.map_or(ExitCode::SUCCESS, |_| ExitCode::from(Exit::Failed as u8)))
@@ -49,6 +52,16 @@ fn configuration(context: &Context) -> Line {
         })
         .collect();
     Line { subject: "profiles", result: Ok(format!("{} in {}", profiles.join(", "), settings.zone.name())) }
+}
+
+/// Whether the server has what the profiles ask for.
+fn dumps(context: &Context, facts: &ServerFacts) -> Line {
+    let settings = &context.wire.settings;
+    let specs = settings.profiles.iter().map(|profile| &profile.dump).chain([&settings.dump]);
+    let result = possible(&settings.databases, specs, settings.transport, facts)
+        .map(|databases| format!("can be made of {}", databases.join(", ")))
+        .map_err(CommandError::from);
+    Line { subject: "dumps", result }
 }
 
 fn repository(context: &Context) -> Line {
