@@ -258,6 +258,11 @@ fn variables_that_are_no_text_are_nobody_s_or_refused() {
 fn with_key(line: usize) -> Option<(String, String)> {
     let lines: Vec<_> = EXAMPLE.lines().collect();
     let key = lines[line].strip_prefix("# ")?;
+    // A key of a table that is commented out itself means nothing alone.
+    let paragraph = lines[..line].iter().rev().take_while(|text| !text.is_empty());
+    if paragraph.take_while(|text| text.starts_with('#')).any(|text| text.starts_with("# [[")) {
+        return None;
+    }
     let (name, _) = key.split_once(" = ")?;
     let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
     let text = lines.iter().enumerate().map(|(at, text)| if at == line { key } else { *text });
