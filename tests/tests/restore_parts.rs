@@ -189,6 +189,13 @@ fn a_part_that_fails_leaves_everything_as_it_was() {
                 let ended = restore(&keeper, &id, arguments);
                 assert_eq!(ended.code(), 1, "{arguments:?} of {id}: {}", ended.stderr);
                 assert_eq!(ended.json()["error"]["code"], code, "{arguments:?} of {id}");
+                let message = ended.json()["error"]["message"].to_string();
+                assert!(
+                    ["nothing was changed", "nothing was touched", "has no table"]
+                        .iter()
+                        .any(|state| message.contains(state)),
+                    "{message}"
+                );
             };
             // The notes come first, and go back with the rest.
             fails(&["--table", "public.notes", "--table", "public.messages"], "restore-failed");

@@ -18,7 +18,7 @@ use supakeep_model::id::BackupId;
 use tokio::io::AsyncReadExt as _;
 
 use super::restore::DEADLINE;
-use super::restore_parts::show_beside;
+use super::restore_parts::{of_beside, show_beside};
 use super::{Context, Outcome};
 use crate::failure::CommandError;
 
@@ -63,7 +63,7 @@ pub(super) async fn run(context: &Context, ports: &RestorePorts, file: &Path, sp
     let progress = |source_bytes| observer.observe(&RunEvent::Progressed { id: id.clone(), source_bytes });
     let ports =
         PartPorts { site: &*site, source: &source, recorded: None, progress: &progress, limits: &limits };
-    let report = restore_beside(&spec, ports).await?;
+    let report = restore_beside(&spec, ports).await.map_err(|failure| of_beside(&spec.name, failure))?;
     show_beside(context, &file.display().to_string(), &spec.name, &report)
 }
 

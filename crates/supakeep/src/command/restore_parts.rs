@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use supakeep_flow::backup::backup;
 use supakeep_flow::cancel::Limits;
+use supakeep_flow::failure::Failure;
 use supakeep_flow::ports::{Repository, RunLock, Site};
 use supakeep_flow::restore::parts::{
     BesideReport, BesideSpec, DumpSource, Leave, PartPorts, PartsReport, TablesSpec, restore_beside,
@@ -191,7 +192,7 @@ impl Run<'_> {
             progress: &progress,
             limits: &limits,
         };
-        let report = restore_tables(&spec, ports).await?;
+        let report = restore_tables(&spec, ports).await.map_err(of_transaction)?;
         self.show(&report, safety.as_ref())
     }
 
@@ -212,7 +213,7 @@ impl Run<'_> {
             progress: &progress,
             limits: &limits,
         };
-        let report = restore_data(&record.name, ports).await?;
+        let report = restore_data(&record.name, ports).await.map_err(of_transaction)?;
         self.show(&report, safety.as_ref())
     }
 
@@ -252,7 +253,7 @@ impl Run<'_> {
             progress: &progress,
             limits: &limits,
         };
-        let report = restore_beside(&spec, ports).await?;
+        let report = restore_beside(&spec, ports).await.map_err(|failure| of_beside(name, failure))?;
         show_beside(self.context, self.manifest.head.id.as_str(), name, &report)
     }
 
@@ -326,6 +327,26 @@ pub(super) fn show_beside(context: &Context, from: &str, name: &str, report: &Be
     }
     report.notes.iter().for_each(|note| output.note(format!("note: {note}")));
     outcome(&report.differences)
+}
+
+/// What a failure has left of a transaction.
+fn of_transaction(failure: Failure) -> CommandError {
+    let state = match failure.code {
+        // They say themselves that nothing was touched.
+        Code::TargetUnfit | Code::VerifyFailed | Code::DumpIncomplete => return failure.into(),
+        Code::RestoreFailed => "nothing was changed: it was one transaction",
+        _ => "it was one transaction: either all of it was done, or nothing was changed",
+    };
+    CommandError::new(failure.code, format!("{}\n  {state}", failure.message))
+}
+
+/// What a failure has left of a new database.
+pub(super) fn of_beside(name: &str, failure: Failure) -> CommandError {
+    if matches!(failure.code, Code::TargetUnfit | Code::VerifyFailed | Code::DumpIncomplete) {
+        return failure.into();
+    }
+    let state = format!("nothing else was changed, and there is no half of the database {name}");
+    CommandError::new(failure.code, format!("{}\n  {state}", failure.message))
 }
 
 fn outcome(differences: &[String]) -> Outcome {

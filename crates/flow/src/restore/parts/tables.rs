@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::live::Live;
 use super::rows::Proof;
-use super::transaction::Transaction;
+use super::transaction::{Committed, Transaction};
 use super::{PartPorts, PartsReport, foreign_keys, list, unfit};
 use crate::failure::Failure;
 use crate::inspect::select::{Contents, Detail, Entry, Name, Relocation, Subject, quoted};
@@ -34,29 +34,33 @@ pub async fn tables_there(
 
 /// Restores tables in one transaction.
 pub async fn restore_tables(spec: &TablesSpec, ports: PartPorts<'_>) -> Result<PartsReport, Failure> {
-    ports.bounded(tables(spec, &ports)).await
+    let committed = ports.bounded(tables(spec, &ports)).await?;
+    Ok(committed.finish(&ports, &spec.database).await)
 }
 
-async fn tables(spec: &TablesSpec, ports: &PartPorts<'_>) -> Result<PartsReport, Failure> {
+async fn tables(spec: &TablesSpec, ports: &PartPorts<'_>) -> Result<Committed, Failure> {
     let contents = ports.source.survey().await?;
     let family = contents.family(&spec.tables).map_err(unfit)?;
     match &spec.into_schema {
-        Some(schema) => elsewhere(spec, ports, &contents, &family, schema).await,
-        None => in_place(spec, ports, &contents, &family).await,
+        Some(schema) => {
+            let report = elsewhere(spec, ports, &contents, &family, schema).await?;
+            Ok(Committed { report, ..Committed::default() })
+        }
+        None => in_place(spec, ports, contents, &family).await,
     }
 }
 
 async fn in_place(
     spec: &TablesSpec,
     ports: &PartPorts<'_>,
-    contents: &Contents,
+    contents: Contents,
     family: &BTreeSet<Name>,
-) -> Result<PartsReport, Failure> {
+) -> Result<Committed, Failure> {
     let live = Live::look(ports.site, &spec.database, family).await?;
     let there = live.names();
     let existing: BTreeSet<Name> = family.intersection(&there).cloned().collect();
     let missing: BTreeSet<Name> = family.difference(&there).cloned().collect();
-    let entries = in_order(contents, &existing, &missing)?;
+    let entries = in_order(&contents, &existing, &missing)?;
     ports.source.check(entries.iter().map(|entry| entry.id)).await?;
     let mut transaction = Transaction::begin(&contents.preamble);
     transaction.script.say(&live.empty());
@@ -65,15 +69,9 @@ async fn in_place(
     let made = |name: &Name| missing.contains(name);
     let mut proof = Proof::of(&entries, ports.recorded, Name::clone, made, |text| text.to_owned());
     transaction.commit(ports, &spec.database, &mut proof).await?;
-    let mut report = PartsReport { tables: proof.reports(), ..PartsReport::default() };
-    if !missing.is_empty() {
-        // PostgREST knows of new tables when it is told, and does not mind being told twice.
-        ports.site.sql(&spec.database, "NOTIFY pgrst, 'reload schema'").await?;
-    }
-    report.violations = foreign_keys::make(ports.site, &spec.database, contents, &missing).await?;
-    report.violations.extend(foreign_keys::check(ports.site, &spec.database, &there).await?);
-    report.notes = notes(&missing, &there, family);
-    Ok(report)
+    let notes = notes(&missing, &there, family);
+    let report = PartsReport { tables: proof.reports(), violations: Vec::new(), notes };
+    Ok(Committed { report, made: missing, replaced: there, contents })
 }
 
 fn notes(missing: &BTreeSet<Name>, there: &BTreeSet<Name>, family: &BTreeSet<Name>) -> Vec<String> {

@@ -3,12 +3,15 @@
 //! psql that is cut off says nothing of a transaction that it left open: its exit code is 0. So the script
 //! says a word after its COMMIT, and without that word nothing has happened.
 
+use std::collections::BTreeSet;
+
 use supakeep_model::code::Code;
 
-use super::PartPorts;
 use super::rows::Proof;
 use super::script::Script;
+use super::{PartPorts, PartsReport, foreign_keys};
 use crate::failure::Failure;
+use crate::inspect::select::{Contents, Name};
 
 /// What psql says after the COMMIT.
 const DONE: &str = "supakeep: committed";
@@ -53,5 +56,38 @@ impl Transaction {
         let message =
             format!("psql ended before the transaction did; nothing was changed. It said: {}", said.trim());
         Err(Failure::new(Code::RestoreFailed, message))
+    }
+}
+
+/// What a transaction has done. Nothing that fails from here on undoes it.
+#[derive(Default)]
+pub(super) struct Committed {
+    pub(super) report: PartsReport,
+    /// The tables that it made.
+    pub(super) made: BTreeSet<Name>,
+    /// The tables whose rows it replaced.
+    pub(super) replaced: BTreeSet<Name>,
+    pub(super) contents: Contents,
+}
+
+impl Committed {
+    /// Makes the foreign keys that come with new tables, and looks whether those hold that were there.
+    pub(super) async fn finish(mut self, ports: &PartPorts<'_>, database: &str) -> PartsReport {
+        let (made, replaced) = (&self.made, &self.replaced);
+        let looking = async {
+            if !made.is_empty() {
+                // PostgREST knows of new tables when it is told, and does not mind being told twice.
+                ports.site.sql(database, "NOTIFY pgrst, 'reload schema'").await?;
+            }
+            let mut violations = foreign_keys::make(ports.site, database, &self.contents, made).await?;
+            violations.extend(foreign_keys::check(ports.site, database, replaced).await?);
+            Ok(violations)
+        };
+        self.report.violations = ports.bounded(looking).await.unwrap_or_else(|failure| {
+            vec![format!(
+                "the tables are restored, but their foreign keys are not checked to the end: {failure}"
+            )]
+        });
+        self.report
     }
 }
