@@ -8,21 +8,26 @@ use supakeep_flow::cancel::Limits;
 use supakeep_flow::failure::Failure;
 use supakeep_flow::ports::{Repository, RunLock, Site};
 use supakeep_flow::restore::parts::{
-    BesideReport, BesideSpec, DumpSource, Leave, PartPorts, PartsReport, TablesSpec, restore_beside,
-    restore_data, restore_tables, tables_there,
+    BesideSpec, DumpSource, Leave, PartPorts, PartsReport, TablesSpec, restore_beside, restore_data,
+    restore_tables, tables_there,
 };
 use supakeep_flow::restore::{RestorePorts, restore_globals};
 use supakeep_model::code::Code;
 use supakeep_model::event::{Phase, RunEvent};
+use supakeep_model::fingerprint::Fingerprint;
 use supakeep_model::id::BackupId;
 use supakeep_model::manifest::{DatabaseRecord, Manifest};
 use supakeep_model::manifest_head::Outcome as RunOutcome;
+
+mod report;
+
+pub(super) use report::show_beside;
+use report::show_parts;
 
 use super::restore::{DEADLINE, confirm};
 use super::{Context, Outcome, progress, restore_file};
 use crate::args::Parts;
 use crate::failure::CommandError;
-use crate::output::{Paint, right};
 
 /// What the command line asks for.
 pub(crate) struct Wish {
@@ -110,6 +115,27 @@ struct Run<'a> {
     lock: &'a dyn RunLock,
 }
 
+/// What the restore of a part of one database works with.
+struct Work<'a> {
+    site: &'a dyn Site,
+    source: DumpSource,
+    recorded: Option<&'a Fingerprint>,
+    progress: Box<dyn Fn(u64) + Send + Sync>,
+    limits: Limits,
+}
+
+impl Work<'_> {
+    fn ports(&self) -> PartPorts<'_> {
+        PartPorts {
+            site: self.site,
+            source: &self.source,
+            recorded: self.recorded,
+            progress: &*self.progress,
+            limits: &self.limits,
+        }
+    }
+}
+
 impl Run<'_> {
     fn database(&self) -> Result<&DatabaseRecord, CommandError> {
         let name = self.wish.only_database.as_deref().unwrap_or(DATABASE);
@@ -134,9 +160,19 @@ impl Run<'_> {
         Limits::new(self.context.cancel.clone(), DEADLINE)
     }
 
-    fn source(&self, record: &DatabaseRecord) -> Result<DumpSource, CommandError> {
+    fn work<'r>(&'r self, record: &'r DatabaseRecord) -> Result<Work<'r>, CommandError> {
         let repository = Arc::clone(&self.ports.backup.repository) as Arc<dyn Repository>;
-        Ok(DumpSource::of_backup(self.manifest, repository, record)?)
+        let id = self.manifest.head.id.clone();
+        let observer = Arc::clone(&self.ports.backup.observer);
+        Ok(Work {
+            site: self.site,
+            source: DumpSource::of_backup(self.manifest, repository, record)?,
+            recorded: record.fingerprint.as_ref(),
+            progress: Box::new(move |source_bytes| {
+                observer.observe(&RunEvent::Progressed { id: id.clone(), source_bytes });
+            }),
+            limits: self.limits(),
+        })
     }
 
     /// Says what will be replaced, asks, and saves what is there.
@@ -167,7 +203,7 @@ impl Run<'_> {
             tables: parts.tables.clone(),
             into_schema: parts.into_schema.clone(),
         };
-        let source = self.source(record)?;
+        let work = self.work(record)?;
         let mut safety = None;
         if spec.into_schema.is_none() {
             let there = tables_there(&spec.database, &spec.tables, self.site).await?;
@@ -183,38 +219,20 @@ impl Run<'_> {
             return Ok(ExitCode::SUCCESS);
         }
         self.enter(Phase::RestoreDatabase, &record.name);
-        let limits = self.limits();
-        let progress = self.progress();
-        let ports = PartPorts {
-            site: self.site,
-            source: &source,
-            recorded: record.fingerprint.as_ref(),
-            progress: &progress,
-            limits: &limits,
-        };
-        let report = restore_tables(&spec, ports).await.map_err(of_transaction)?;
-        self.show(&report, safety.as_ref())
+        let report = restore_tables(&spec, work.ports()).await.map_err(of_transaction)?;
+        show_parts(self.context, &self.manifest.head.id, &report, safety.as_ref())
     }
 
     async fn data(&self, record: &DatabaseRecord) -> Outcome {
-        let source = self.source(record)?;
+        let work = self.work(record)?;
         if self.wish.dry_run {
             return Ok(ExitCode::SUCCESS);
         }
         let safety =
             self.prepare(&format!("the rows of all tables of {} that the backup has", record.name)).await?;
         self.enter(Phase::RestoreDatabase, &record.name);
-        let limits = self.limits();
-        let progress = self.progress();
-        let ports = PartPorts {
-            site: self.site,
-            source: &source,
-            recorded: record.fingerprint.as_ref(),
-            progress: &progress,
-            limits: &limits,
-        };
-        let report = restore_data(&record.name, ports).await.map_err(of_transaction)?;
-        self.show(&report, safety.as_ref())
+        let report = restore_data(&record.name, work.ports()).await.map_err(of_transaction)?;
+        show_parts(self.context, &self.manifest.head.id, &report, safety.as_ref())
     }
 
     async fn roles(&self) -> Outcome {
@@ -227,11 +245,11 @@ impl Run<'_> {
         self.enter(Phase::RestoreGlobals, "");
         let repository = &*self.ports.backup.repository;
         self.limits().apply(restore_globals(self.manifest, repository, self.site)).await?;
-        self.show(&PartsReport::default(), safety.as_ref())
+        show_parts(self.context, &self.manifest.head.id, &PartsReport::default(), safety.as_ref())
     }
 
     async fn beside(&self, name: &str, record: &DatabaseRecord) -> Outcome {
-        let source = self.source(record)?;
+        let work = self.work(record)?;
         if self.wish.dry_run {
             return Ok(ExitCode::SUCCESS);
         }
@@ -244,89 +262,9 @@ impl Run<'_> {
             jobs: self.wish.jobs.unwrap_or(self.context.wire.settings.encoders),
         };
         self.enter(Phase::RestoreDatabase, name);
-        let limits = self.limits();
-        let progress = self.progress();
-        let ports = PartPorts {
-            site: self.site,
-            source: &source,
-            recorded: record.fingerprint.as_ref(),
-            progress: &progress,
-            limits: &limits,
-        };
-        let report = restore_beside(&spec, ports).await.map_err(|failure| of_beside(name, failure))?;
+        let report = restore_beside(&spec, work.ports()).await.map_err(|failure| of_beside(name, failure))?;
         show_beside(self.context, self.manifest.head.id.as_str(), name, &report)
     }
-
-    fn progress(&self) -> impl Fn(u64) + Send + Sync {
-        let id = self.manifest.head.id.clone();
-        let observer = Arc::clone(&self.ports.backup.observer);
-        move |source_bytes| observer.observe(&RunEvent::Progressed { id: id.clone(), source_bytes })
-    }
-
-    fn show(&self, report: &PartsReport, safety: Option<&BackupId>) -> Outcome {
-        let output = self.context.output;
-        if output.json {
-            let tables: Vec<_> = report
-                .tables
-                .iter()
-                .map(|table| {
-                    serde_json::json!({
-                        "schema": table.name.schema, "name": table.name.name, "made": table.made,
-                        "rows": table.rows, "difference": table.difference,
-                    })
-                })
-                .collect();
-            output.json(&serde_json::json!({
-                "restored": self.manifest.head.id, "safety_backup": safety, "tables": tables,
-                "violations": report.violations, "notes": report.notes,
-            }));
-        } else {
-            show_tables(self.context, report);
-            output.line(format!("restored from {}", self.manifest.head.id));
-            if let Some(safety) = safety {
-                output.line(format!("what was there before is in {safety}"));
-            }
-        }
-        report.notes.iter().for_each(|note| output.note(format!("note: {note}")));
-        outcome(&report.differences())
-    }
-}
-
-fn show_tables(context: &Context, report: &PartsReport) {
-    if report.tables.is_empty() {
-        return;
-    }
-    let output = context.output;
-    let mut table = output.table(&["TABLE", "", "ROWS", "COMPARED"]);
-    for restored in &report.tables {
-        let (word, paint) =
-            if restored.difference.is_none() { ("equal", Paint::Good) } else { ("DIFFERENT", Paint::Bad) };
-        table.add_row(vec![
-            comfy_table::Cell::new(restored.name.to_string().escape_debug()),
-            comfy_table::Cell::new(if restored.made { "made" } else { "replaced" }),
-            right(restored.rows),
-            comfy_table::Cell::new(output.paint(word, paint)),
-        ]);
-    }
-    output.print(&table);
-}
-
-/// What became of a database that was made beside the others.
-pub(super) fn show_beside(context: &Context, from: &str, name: &str, report: &BesideReport) -> Outcome {
-    let output = context.output;
-    if output.json {
-        output.json(&serde_json::json!({
-            "restored": from, "into": name, "tables": report.tables, "rows": report.rows,
-            "differences": report.differences, "notes": report.notes,
-        }));
-    } else {
-        output.line(format!(
-            "restored {from} into the database {name}: {} tables, {} rows",
-            report.tables, report.rows
-        ));
-    }
-    report.notes.iter().for_each(|note| output.note(format!("note: {note}")));
-    outcome(&report.differences)
 }
 
 /// What a failure has left of a transaction.
@@ -347,11 +285,4 @@ pub(super) fn of_beside(name: &str, failure: Failure) -> CommandError {
     }
     let state = format!("nothing else was changed, and there is no half of the database {name}");
     CommandError::new(failure.code, format!("{}\n  {state}", failure.message))
-}
-
-fn outcome(differences: &[String]) -> Outcome {
-    if differences.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    Err(CommandError::new(Code::RestoreDiffers, differences.join("\n  ")).after_result())
 }
