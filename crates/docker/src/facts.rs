@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use supakeep_flow::ports::{DatabaseFacts, ServerFacts};
-use supakeep_model::manifest::{Extension, Setting};
+use supakeep_model::manifest::{DatabaseRecord, Extension, Setting};
 use supakeep_model::manifest_head::StackRecord;
 use time::OffsetDateTime;
 
@@ -116,7 +116,7 @@ pub(crate) struct SnapshotAnswer {
 impl SnapshotAnswer {
     pub(crate) fn into_facts(self, name: &str, vault_secrets: u64) -> DatabaseFacts {
         let partitions = self.partitions.into_iter().map(|(schema, name, root)| ((schema, name), root));
-        DatabaseFacts {
+        let record = DatabaseRecord {
             name: name.to_owned(),
             owner: self.owner,
             encoding: self.encoding,
@@ -125,8 +125,8 @@ impl SnapshotAnswer {
             size_bytes: self.size_bytes,
             snapshot_at: self.at,
             extensions: self.extensions,
-            partitions: BTreeMap::from_iter(partitions),
-            vault_secrets,
-        }
+            fingerprint: None,
+        };
+        DatabaseFacts { record, partitions: BTreeMap::from_iter(partitions), vault_secrets }
     }
 }

@@ -37,7 +37,7 @@ impl Snapshot for DockerSnapshot {
 
     async fn dump(&mut self, request: DumpRequest<'_>) -> Result<Box<dyn SourceStream>, StackError> {
         let lock_wait = self.client.spec.lock_wait;
-        let arguments = arguments::pg_dump(&self.facts.name, &self.name, &request, lock_wait);
+        let arguments = arguments::pg_dump(&self.facts.record.name, &self.name, &request, lock_wait);
         let command = self.client.command("pg_dump", arguments);
         Ok(Box::new(run(&self.client.docker, &self.client.container, command).await?))
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use supakeep_flow::ports::DatabaseFacts;
-use supakeep_model::manifest::Extension;
+use supakeep_model::manifest::{DatabaseRecord, Extension};
 
 use crate::archive::{ArchiveCodec, archive};
 use crate::specs::START;
@@ -74,7 +74,7 @@ impl Database {
 
     /// What a snapshot tells about it.
     pub fn facts(&self) -> DatabaseFacts {
-        DatabaseFacts {
+        let record = DatabaseRecord {
             name: self.name.clone(),
             owner: "postgres".into(),
             encoding: "UTF8".into(),
@@ -87,9 +87,9 @@ impl Database {
                 version: "1.3".into(),
                 schema: "extensions".into(),
             }],
-            partitions: self.partitions.clone(),
-            vault_secrets: self.vault_secrets,
-        }
+            fingerprint: None,
+        };
+        DatabaseFacts { record, partitions: self.partitions.clone(), vault_secrets: self.vault_secrets }
     }
 
     /// What `pg_dump` writes.

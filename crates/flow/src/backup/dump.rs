@@ -70,7 +70,7 @@ impl Dumping<'_> {
     ) -> Result<(), Failure> {
         let mut snapshot = self.server.snapshot(database).await?;
         let facts = snapshot.facts().clone();
-        enter(self.ports, &draft.head.id, Phase::Database, database, Some(facts.size_bytes));
+        enter(self.ports, &draft.head.id, Phase::Database, database, Some(facts.record.size_bytes));
         let inspection = self.contents(draft, staging, &mut *snapshot, &facts).await?;
         snapshot.close().await?;
         draft.vault_secrets += facts.vault_secrets;
@@ -92,8 +92,8 @@ impl Dumping<'_> {
         let route = route(spec, self.spec.transport, self.server.facts())?;
         let request = DumpRequest { spec, kind: DumpKind::Content, source_compression: route.source };
         let stream = snapshot.dump(request).await?;
-        let path = dump_file(&facts.name, spec.format, route.file);
-        let database = Some(facts.name.clone());
+        let path = dump_file(&facts.record.name, spec.format, route.file);
+        let database = Some(facts.record.name.clone());
         let wanted = Wanted { path, part: Part::Database, database, route };
         Ok(self.file(draft, staging, wanted, stream).await?.inspection)
     }
@@ -105,9 +105,9 @@ impl Dumping<'_> {
         snapshot: &mut dyn Snapshot,
         facts: &DatabaseFacts,
     ) -> Result<(), Failure> {
-        if facts.name.contains(['\n', '\r']) {
+        if facts.record.name.contains(['\n', '\r']) {
             // pg_dump refuses: it would have to write the name into a `\\connect` line.
-            let name = facts.name.escape_debug();
+            let name = facts.record.name.escape_debug();
             draft
                 .head
                 .warnings
@@ -115,7 +115,7 @@ impl Dumping<'_> {
             return Ok(());
         }
         let compression = self.spec.dump.compression;
-        let path = create_file(&facts.name, compression);
+        let path = create_file(&facts.record.name, compression);
         let spec = &self.spec.dump;
         let request = DumpRequest { spec, kind: DumpKind::Create, source_compression: Compression::None };
         let mut stream = snapshot.dump(request).await?;
@@ -125,8 +125,9 @@ impl Dumping<'_> {
         }
         let stderr = stream.finish().await.map_err(|error| noted(draft, &path, error.into()))?;
         draft.note(&path, stderr);
-        let script = statements.finish(&facts.name)?;
-        let small = Small { path, part: Part::Create, database: Some(facts.name.clone()), compression };
+        let script = statements.finish(&facts.record.name)?;
+        let small =
+            Small { path, part: Part::Create, database: Some(facts.record.name.clone()), compression };
         self.small_file(draft, staging, small, &script)
     }
 
@@ -247,21 +248,10 @@ fn noted(draft: &mut Draft, path: &str, failure: Failure) -> Failure {
     failure.while_doing(path)
 }
 
-fn record(facts: DatabaseFacts, fingerprint: Option<Fingerprint>) -> DatabaseRecord {
-    let mut fingerprint = fingerprint;
+fn record(facts: DatabaseFacts, mut fingerprint: Option<Fingerprint>) -> DatabaseRecord {
     for table in fingerprint.iter_mut().flat_map(|print| &mut print.tables) {
         let name = (table.schema.clone(), table.name.clone());
         table.partition_of = facts.partitions.get(&name).cloned();
     }
-    DatabaseRecord {
-        name: facts.name,
-        owner: facts.owner,
-        encoding: facts.encoding,
-        collate: facts.collate,
-        ctype: facts.ctype,
-        size_bytes: facts.size_bytes,
-        snapshot_at: facts.snapshot_at,
-        extensions: facts.extensions,
-        fingerprint,
-    }
+    DatabaseRecord { fingerprint, ..facts.record }
 }

@@ -6,10 +6,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use supakeep_model::code::Code;
 use supakeep_model::dump::{Compression, DumpSpec};
-use supakeep_model::manifest::{Extension, Setting};
+use supakeep_model::manifest::{DatabaseRecord, Setting};
 use supakeep_model::manifest_head::StackRecord;
 use supakeep_model::secret::Secret;
-use time::OffsetDateTime;
 
 /// Why the stack did not do what was asked of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -84,22 +83,8 @@ pub trait Server: Send + Sync {
 /// What is known of a database, read in the snapshot that its dump uses.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DatabaseFacts {
-    /// Its name.
-    pub name: String,
-    /// Its owner.
-    pub owner: String,
-    /// Its encoding.
-    pub encoding: String,
-    /// LC_COLLATE.
-    pub collate: String,
-    /// LC_CTYPE.
-    pub ctype: String,
-    /// Its size on disk.
-    pub size_bytes: u64,
-    /// When the snapshot was taken.
-    pub snapshot_at: OffsetDateTime,
-    /// Its extensions.
-    pub extensions: Vec<Extension>,
+    /// What the manifest says of it; without a fingerprint, which only its dump gives.
+    pub record: DatabaseRecord,
     /// Partitions, `(schema, name)`, and the partitioned table at their top as `schema.name`.
     pub partitions: BTreeMap<(String, String), String>,
     /// Secrets in `vault.secrets`, which need the root key.
