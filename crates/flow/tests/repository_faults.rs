@@ -10,19 +10,7 @@ use supakeep_model::manifest_head::{ManifestHead, Outcome};
 use supakeep_testkit::{Fault, MemoryRepository, Operation, Trial};
 
 /// Keeps one: whatever is older would go, if a run that failed were a reason.
-const ONE: KeepPolicy = KeepPolicy {
-    last: Some(1),
-    hours: None,
-    days: None,
-    weeks: None,
-    months: None,
-    years: None,
-    hourly: None,
-    daily: None,
-    weekly: None,
-    monthly: None,
-    yearly: None,
-};
+const ONE: KeepPolicy = KeepPolicy { last: Some(1), ..KeepPolicy::EMPTY };
 
 /// A repository with two good backups.
 async fn with_two() -> (MemoryRepository, Vec<String>, String) {

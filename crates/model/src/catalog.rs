@@ -179,7 +179,7 @@ impl Catalog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest_head::tests::head;
+    use crate::sample::head;
     use time::macros::datetime;
 
     fn catalog() -> Catalog {

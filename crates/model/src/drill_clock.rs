@@ -67,7 +67,7 @@ impl DrillClock {
 mod tests {
     use super::*;
     use crate::manifest_head::Proof;
-    use crate::manifest_head::tests::head;
+    use crate::sample::head;
     use crate::zone::Zone;
     use time::macros::datetime;
 

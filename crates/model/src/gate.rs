@@ -106,7 +106,7 @@ mod tests {
     use super::*;
     use crate::fingerprint::{Dialect, MultisetHash, Tally};
     use crate::manifest::DatabaseRecord;
-    use crate::manifest_head::tests::head;
+    use crate::sample::head;
     use time::macros::datetime;
 
     fn manifest(bytes: u64, tables: &[(&str, u64, Option<&str>)]) -> Manifest {

@@ -296,8 +296,8 @@ mod tests {
         assert_eq!(needed(None), 2_000);
         assert_eq!(needed_bytes(&catalog, Some("schema"), 21, NOW), 21);
     }
-    use crate::manifest_head::tests::head;
     use crate::manifest_head::{ManifestHead, Proof, RunError, Suspicion};
+    use crate::sample::head;
     use crate::schedule::Schedule;
     use crate::zone::Zone;
     use time::Duration;
@@ -306,20 +306,7 @@ mod tests {
     const NOW: OffsetDateTime = datetime!(2026-01-10 12:00 UTC);
 
     fn daily() -> Profile {
-        Profile {
-            name: "daily".into(),
-            schedule: Schedule::new(vec!["0 2 * * *".parse().expect("valid")], Zone::utc()),
-            labels: vec![],
-            keep: Default::default(),
-            dump: Default::default(),
-            gate: Default::default(),
-            max_age: None,
-            catch_up: true,
-            jitter: Duration::ZERO,
-            retries: 2,
-            retry_delay: Duration::minutes(5),
-            deadline: Duration::hours(6),
-        }
+        Profile::new("daily", Schedule::new(vec!["0 2 * * *".parse().expect("valid")], Zone::utc()))
     }
 
     fn health(heads: Vec<ManifestHead>) -> ProfileHealth {

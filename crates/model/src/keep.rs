@@ -43,9 +43,24 @@ pub struct KeepPolicy {
 }
 
 impl KeepPolicy {
+    /// No rule: the default, as a constant.
+    pub const EMPTY: KeepPolicy = KeepPolicy {
+        last: None,
+        hours: None,
+        days: None,
+        weeks: None,
+        months: None,
+        years: None,
+        hourly: None,
+        daily: None,
+        weekly: None,
+        monthly: None,
+        yearly: None,
+    };
+
     /// No rule at all: retention removes nothing.
     pub fn is_empty(&self) -> bool {
-        *self == KeepPolicy::default()
+        *self == KeepPolicy::EMPTY
     }
 
     /// The names of the rules, as they are written in the configuration.

@@ -24,6 +24,8 @@ pub mod preset;
 pub mod profile;
 pub mod quantity;
 pub mod retention;
+#[cfg(any(test, feature = "samples"))]
+pub mod sample;
 pub mod schedule;
 pub mod secret;
 pub mod view;

@@ -253,42 +253,17 @@ impl ManifestHead {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use crate::manifest::{FORMAT, Manifest};
+    use crate::sample::head;
     use time::macros::datetime;
 
-    /// A good backup of `profile` taken at `started`.
-    pub(crate) fn head(id: &str, profile: Option<&str>, started: OffsetDateTime) -> ManifestHead {
-        ManifestHead {
-            format: FORMAT,
-            id: id.parse().expect("a valid id"),
-            profile: profile.map(str::to_owned),
-            kind: if profile.is_some() { Kind::Profile } else { Kind::Manual },
-            trigger: Trigger::Schedule,
-            label: None,
-            slot: Some(started),
-            outcome: Outcome::Complete,
-            error: None,
-            suspicion: None,
-            started,
-            finished: started + Duration::MINUTE,
-            duration_seconds: 60.0,
-            totals: Totals { stored_bytes: 100, source_bytes: 400, databases: 2, tables: 3, rows: 30 },
-            verified: Some(Proof { at: started, ok: true, duration_seconds: 1.0, differences: vec![] }),
-            drilled: None,
-            copies: vec![],
-            parents: vec![],
-            dump: DumpSpec::default(),
-            stack: StackRecord { project: "supabase".into(), ..StackRecord::default() },
-            supakeep: Build { version: "0.1.0".into(), revision: "abc".into() },
-            warnings: vec!["a line,\n  \"databases\": [] that looks like the end".into()],
-        }
-    }
-
     fn manifest() -> Manifest {
+        let tricky = "a line,\n  \"databases\": [] that looks like the end".to_owned();
+        let head = head("b_1", Some("daily"), datetime!(2026-01-01 02:00 +1));
         Manifest {
-            head: head("b_1", Some("daily"), datetime!(2026-01-01 02:00 +1)),
+            head: ManifestHead { warnings: vec![tricky], ..head },
             databases: vec![],
             artifacts: vec![],
             server_settings: vec![],

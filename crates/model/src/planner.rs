@@ -135,27 +135,14 @@ fn wants_another_run(head: &ManifestHead) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest_head::tests::head;
+    use crate::sample::head;
     use crate::schedule::Schedule;
     use crate::zone::Zone;
     use time::macros::datetime;
 
     fn profile(expressions: &[&str]) -> Profile {
         let expressions = expressions.iter().map(|text| text.parse().expect("valid")).collect();
-        Profile {
-            name: "daily".into(),
-            schedule: Schedule::new(expressions, Zone::utc()),
-            labels: vec![],
-            keep: Default::default(),
-            dump: Default::default(),
-            gate: Default::default(),
-            max_age: None,
-            catch_up: true,
-            jitter: Duration::ZERO,
-            retries: 2,
-            retry_delay: Duration::minutes(5),
-            deadline: Duration::hours(6),
-        }
+        Profile::new("daily", Schedule::new(expressions, Zone::utc()))
     }
 
     fn clock(handled_until: OffsetDateTime) -> ProfileClock {

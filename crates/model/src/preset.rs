@@ -15,63 +15,55 @@ pub struct Preset {
     pub keep: KeepPolicy,
 }
 
-const NOTHING: KeepPolicy = KeepPolicy {
-    last: None,
-    hours: None,
-    days: None,
-    weeks: None,
-    months: None,
-    years: None,
-    hourly: None,
-    daily: None,
-    weekly: None,
-    monthly: None,
-    yearly: None,
-};
-
 /// All of them.
 pub const PRESETS: [Preset; 7] = [
     Preset {
         name: "hourly",
         schedule: &["0 * * * *"],
         labels: &[],
-        keep: KeepPolicy { hours: Some(24), ..NOTHING },
+        keep: KeepPolicy { hours: Some(24), ..KeepPolicy::EMPTY },
     },
     Preset {
         name: "daily",
         schedule: &["0 2 * * *"],
         labels: &[],
-        keep: KeepPolicy { days: Some(7), ..NOTHING },
+        keep: KeepPolicy { days: Some(7), ..KeepPolicy::EMPTY },
     },
     Preset {
         name: "four-times-daily",
         schedule: &["0 6 * * *", "0 12 * * *", "0 18 * * *", "59 23 * * *"],
         labels: &["morning", "noon", "evening", "nightly"],
-        keep: KeepPolicy { days: Some(60), ..NOTHING },
+        keep: KeepPolicy { days: Some(60), ..KeepPolicy::EMPTY },
     },
     Preset {
         name: "weekly",
         schedule: &["0 2 * * 0"],
         labels: &[],
-        keep: KeepPolicy { days: Some(90), ..NOTHING },
+        keep: KeepPolicy { days: Some(90), ..KeepPolicy::EMPTY },
     },
     Preset {
         name: "monthly",
         schedule: &["0 4 1 * *"],
         labels: &[],
-        keep: KeepPolicy { months: Some(12), ..NOTHING },
+        keep: KeepPolicy { months: Some(12), ..KeepPolicy::EMPTY },
     },
     Preset {
         name: "yearly",
         schedule: &["0 4 1 1 *"],
         labels: &[],
-        keep: KeepPolicy { years: Some(7), ..NOTHING },
+        keep: KeepPolicy { years: Some(7), ..KeepPolicy::EMPTY },
     },
     Preset {
         name: "gfs",
         schedule: &["0 2 * * *"],
         labels: &[],
-        keep: KeepPolicy { daily: Some(7), weekly: Some(4), monthly: Some(12), yearly: Some(5), ..NOTHING },
+        keep: KeepPolicy {
+            daily: Some(7),
+            weekly: Some(4),
+            monthly: Some(12),
+            yearly: Some(5),
+            ..KeepPolicy::EMPTY
+        },
     },
 ];
 

@@ -41,6 +41,31 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// How often a failed run is tried again, by default.
+    pub const RETRIES: u32 = 2;
+    /// The pause before the first retry, by default.
+    pub const RETRY_DELAY: Duration = Duration::minutes(5);
+    /// The longest a run may take, by default.
+    pub const DEADLINE: Duration = Duration::hours(6);
+
+    /// A profile with a name and a schedule, and everything else as it is by default.
+    pub fn new(name: &str, schedule: Schedule) -> Self {
+        Profile {
+            name: name.to_owned(),
+            schedule,
+            labels: vec![],
+            keep: KeepPolicy::default(),
+            dump: DumpSpec::default(),
+            gate: GateSpec::default(),
+            max_age: None,
+            catch_up: true,
+            jitter: Duration::ZERO,
+            retries: Profile::RETRIES,
+            retry_delay: Profile::RETRY_DELAY,
+            deadline: Profile::DEADLINE,
+        }
+    }
+
     /// The age at which the newest good backup is overdue: as configured, or the longest pause of the
     /// schedule from `now` on, the jitter and an hour.
     pub fn max_age(&self, now: OffsetDateTime) -> Duration {

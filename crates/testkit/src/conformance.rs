@@ -13,9 +13,10 @@ use supakeep_model::code::Code;
 use supakeep_model::id::BackupId;
 use supakeep_model::manifest::Manifest;
 use supakeep_model::manifest_head::{Outcome, Proof};
+use supakeep_model::sample::head;
 use tokio::io::AsyncReadExt as _;
 
-use crate::specs::{START, failed_head, head, manifest};
+use crate::specs::{START, failed_head, manifest};
 
 /// Makes a test of every case. `$new` makes an empty repository, and whatever has to live as long.
 #[macro_export]

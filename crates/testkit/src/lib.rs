@@ -25,6 +25,7 @@ pub use faulty::{Fault, FaultyRepository, Operation};
 pub use memory::MemoryRepository;
 pub use recorder::Recorder;
 pub use script::{Script, Step};
-pub use specs::{START, failed_head, head, manifest, profile, recipe};
+pub use specs::{START, failed_head, manifest, profile, recipe};
 pub use stack::{Call, ScriptedStack};
+pub use supakeep_model::sample::head;
 pub use trial::Trial;

@@ -4,13 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use supakeep_model::code::Code;
-use supakeep_model::dump::DumpSpec;
 use supakeep_model::health::{Health, Live, RepositoryHealth, of_profile};
-use supakeep_model::manifest::FORMAT;
-use supakeep_model::manifest_head::{StackRecord, Totals, Trigger};
-use supakeep_model::naming::Kind;
-use supakeep_model::schedule::Schedule;
-use supakeep_model::zone::Zone;
+use supakeep_testkit::{head, profile};
 use time::Duration;
 use time::macros::datetime;
 
@@ -23,20 +18,7 @@ const NOW: OffsetDateTime = datetime!(2026-01-10 12:00 UTC);
 type Described = BTreeMap<String, (String, BTreeSet<String>)>;
 
 fn daily() -> Profile {
-    Profile {
-        name: "daily".into(),
-        schedule: Schedule::new(vec!["0 2 * * *".parse().expect("valid")], Zone::utc()),
-        labels: vec![],
-        keep: Default::default(),
-        dump: DumpSpec::default(),
-        gate: Default::default(),
-        max_age: None,
-        catch_up: true,
-        jitter: Duration::ZERO,
-        retries: 2,
-        retry_delay: Duration::minutes(5),
-        deadline: Duration::hours(6),
-    }
+    profile("daily", "0 2 * * *")
 }
 
 fn build() -> Build {
@@ -45,32 +27,8 @@ fn build() -> Build {
 
 /// A good backup of which everything is known that a backup can have.
 fn backup(id: &str) -> ManifestHead {
-    let started = NOW - Duration::hours(10);
-    let proof = Proof { at: started, ok: true, duration_seconds: 1.0, differences: vec![] };
-    ManifestHead {
-        format: FORMAT,
-        id: id.parse().expect("a valid id"),
-        profile: Some("daily".into()),
-        kind: Kind::Profile,
-        trigger: Trigger::Schedule,
-        label: None,
-        slot: Some(started),
-        outcome: Outcome::Complete,
-        error: None,
-        suspicion: None,
-        started,
-        finished: started + Duration::MINUTE,
-        duration_seconds: 60.0,
-        totals: Totals { stored_bytes: 100, source_bytes: 400, databases: 2, tables: 3, rows: 30 },
-        verified: Some(proof.clone()),
-        drilled: Some(proof),
-        copies: vec![],
-        parents: vec![],
-        dump: DumpSpec::default(),
-        stack: StackRecord::default(),
-        supakeep: build(),
-        warnings: vec![],
-    }
+    let head = head(id, Some("daily"), NOW - Duration::hours(10));
+    ManifestHead { drilled: head.verified.clone(), ..head }
 }
 
 fn scrape(metrics: &Metrics, catalog: &Catalog) -> String {
@@ -82,7 +40,7 @@ fn scrape(metrics: &Metrics, catalog: &Catalog) -> String {
 }
 
 /// What a scrape shows after every kind of event.
-fn exported() -> Described {
+pub(super) fn exported() -> Described {
     let metrics = Metrics::new(&build(), &[daily()]);
     metrics.observe(&RunEvent::Ended { head: Box::new(backup("a")) });
     metrics.observe(&RunEvent::Fault { code: Code::RepositoryIo, message: "x".into() });

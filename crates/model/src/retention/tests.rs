@@ -1,6 +1,6 @@
 use super::*;
-use crate::manifest_head::tests::head;
 use crate::manifest_head::{Proof, Suspicion};
+use crate::sample::head;
 use proptest::prelude::*;
 use std::sync::Arc;
 use time::macros::datetime;

@@ -8,7 +8,7 @@ use supakeep_model::keep::KeepPolicy;
 use supakeep_model::naming::check_name;
 use supakeep_model::preset::{PRESETS, preset};
 use supakeep_model::profile::Profile;
-use supakeep_model::quantity::parse_duration;
+use supakeep_model::quantity::{parse_duration, show_duration};
 use supakeep_model::schedule::Schedule;
 use supakeep_model::zone::Zone;
 use supakeep_model::{Duration, OffsetDateTime};
@@ -100,9 +100,11 @@ fn profile(
     let max_age = reader.optional(&mut section, "max_age", parse_duration);
     let catch_up = reader.boolean(&mut section, "catch_up", true);
     let jitter = reader.parsed(&mut section, "jitter", "0s", parse_duration);
-    let retries = reader.parsed(&mut section, "retries", "2", count);
-    let retry_delay = reader.parsed(&mut section, "retry_delay", "5m", positive_duration);
-    let deadline = reader.parsed(&mut section, "deadline", "6h", positive_duration);
+    let retries = reader.parsed(&mut section, "retries", &Profile::RETRIES.to_string(), count);
+    let retry_delay =
+        reader.parsed(&mut section, "retry_delay", &show_duration(Profile::RETRY_DELAY), positive_duration);
+    let deadline =
+        reader.parsed(&mut section, "deadline", &show_duration(Profile::DEADLINE), positive_duration);
     reader.no_others(&section);
     let profile = Profile {
         name: name.to_owned(),
@@ -126,7 +128,7 @@ fn profile(
 /// A run that is put off until its next slot would be one of that slot.
 fn check_jitter(reader: &mut Reader<'_>, section: &Section, profile: &Profile, now: OffsetDateTime) {
     if let Some(gap) = profile.schedule.shortest_gap(now).filter(|gap| profile.jitter >= *gap) {
-        let gap = supakeep_model::quantity::show_duration(gap);
+        let gap = show_duration(gap);
         let message =
             format!("the schedule has slots {gap} apart, and some would never run; write less than that");
         reader.complain(section, "jitter", message);
@@ -137,7 +139,7 @@ fn check_jitter(reader: &mut Reader<'_>, section: &Section, profile: &Profile, n
 fn check_max_age(reader: &mut Reader<'_>, section: &Section, profile: &Profile, now: OffsetDateTime) {
     let gap = profile.schedule.longest_gap(now) + profile.jitter;
     if profile.max_age.is_some_and(|max_age| max_age <= gap) {
-        let gap = supakeep_model::quantity::show_duration(gap);
+        let gap = show_duration(gap);
         let message = format!(
             "the schedule pauses for up to {gap}, so every backup would be overdue before the next one; write more"
         );
