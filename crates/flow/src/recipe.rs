@@ -1,5 +1,7 @@
 //! From a profile, or a person's wish, to the specification of a backup.
 
+use std::sync::Arc;
+
 use supakeep_model::dump::DumpSpec;
 use supakeep_model::manifest_head::{Build, Trigger};
 use supakeep_model::naming::{Kind, profile_prefix};
@@ -10,8 +12,11 @@ use supakeep_model::{Duration, OffsetDateTime};
 
 use crate::backup::{BackupSpec, TransportChoice};
 
+/// Tells the commit that the stack's folder is at, where it is known.
+pub type CommitOf = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// What all backups of a stack have in common.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Recipe {
     /// The zone of the times in names.
     pub zone: Zone,
@@ -25,8 +30,9 @@ pub struct Recipe {
     pub min_free_bytes: u64,
     /// Whether vault secrets without a root key are an error.
     pub root_key_required: bool,
-    /// The commit of the stack's folder, where it is known.
-    pub git_commit: Option<String>,
+    /// Tells the commit that the stack's folder is at. Asked for every backup: stacks are updated while
+    /// the daemon runs.
+    pub git_commit: CommitOf,
     /// What makes the backups.
     pub build: Build,
     /// What is asked of pg_dump for a backup without a profile.
@@ -104,7 +110,7 @@ impl Recipe {
             gate: None,
             min_free_bytes: self.min_free_bytes,
             root_key_required: self.root_key_required,
-            git_commit: self.git_commit.clone(),
+            git_commit: (self.git_commit)(),
             deadline,
             build: self.build.clone(),
         }

@@ -8,7 +8,7 @@ use supakeep_docker::{DockerSites, DockerStack, RootKey, StackSpec, connect, own
 use supakeep_flow::backup::Ports;
 use supakeep_flow::cycle::Retention;
 use supakeep_flow::drill::{DrillPorts, DrillSpec};
-use supakeep_flow::ports::{Clock, Observer, Repository};
+use supakeep_flow::ports::{Clock, Observer, Repository, StackError};
 use supakeep_flow::recipe::Recipe;
 use supakeep_flow::restore::RestorePorts;
 use supakeep_model::Duration;
@@ -66,8 +66,8 @@ pub(crate) fn build() -> Build {
 pub(crate) struct Wire {
     /// The configuration.
     pub(crate) settings: Settings,
-    /// The engine.
-    pub(crate) docker: Docker,
+    /// The engine, or why `DOCKER_HOST` names none: only what needs it fails by it.
+    engine: Result<Docker, StackError>,
     /// The stack's name: its project, or its container.
     pub(crate) stack_name: String,
     /// The time.
@@ -80,8 +80,8 @@ impl Wire {
     /// Builds the ports. Docker is asked only where nothing else says which stack is meant, so that
     /// backups can be listed and looked at while it is down.
     pub(crate) async fn build(settings: Settings) -> Result<Wire, CommandError> {
-        let docker = connect(settings.docker_host.as_deref())?;
-        let stack_name = stack_name(&settings, &docker).await?;
+        let engine = connect(settings.docker_host.as_deref());
+        let stack_name = stack_name(&settings, &engine).await?;
         let mut settings = settings;
         if settings.stack.project.is_empty() {
             settings.stack.project.clone_from(&stack_name);
@@ -90,13 +90,18 @@ impl Wire {
         let holder = format!("process {} on {}", std::process::id(), hostname());
         let repository =
             LocalRepository::new(&settings.repository.path, &stack_name, &holder, Arc::clone(&clock));
-        Ok(Wire { settings, docker, stack_name, clock, repository: Arc::new(repository) })
+        Ok(Wire { settings, engine, stack_name, clock, repository: Arc::new(repository) })
+    }
+
+    /// The engine.
+    pub(crate) fn engine(&self) -> Result<Docker, CommandError> {
+        Ok(self.engine.clone()?)
     }
 
     /// The ports of a run. The repository is made ready: its identity names the run on the server.
     pub(crate) fn ports(&self, observer: Arc<dyn Observer>) -> Result<Ports, CommandError> {
         self.repository.prepare()?;
-        let stack = DockerStack::new(self.docker.clone(), self.stack_spec(), &self.repository.identity()?);
+        let stack = DockerStack::new(self.engine()?, self.stack_spec(), &self.repository.identity()?);
         Ok(Ports {
             stack: Arc::new(stack),
             repository: Arc::clone(&self.repository) as Arc<dyn Repository>,
@@ -106,21 +111,21 @@ impl Wire {
     }
 
     /// The stack for somebody who only looks.
-    pub(crate) fn looking(&self) -> DockerStack {
-        DockerStack::looking(self.docker.clone(), self.stack_spec())
+    pub(crate) fn looking(&self) -> Result<DockerStack, CommandError> {
+        Ok(DockerStack::looking(self.engine()?, self.stack_spec()))
     }
 
     /// The ports of a restore.
     pub(crate) fn restore_ports(&self, observer: Arc<dyn Observer>) -> Result<RestorePorts, CommandError> {
         let backup = self.ports(observer)?;
-        let sites = DockerSites::new(self.docker.clone(), self.stack_spec(), &self.repository.identity()?);
+        let sites = DockerSites::new(self.engine()?, self.stack_spec(), &self.repository.identity()?);
         Ok(RestorePorts { backup, sites: Arc::new(sites) })
     }
 
     /// The ports of a drill.
     pub(crate) fn drill_ports(&self, observer: Arc<dyn Observer>) -> Result<DrillPorts, CommandError> {
         self.repository.prepare()?;
-        let sites = DockerSites::new(self.docker.clone(), self.stack_spec(), &self.repository.identity()?);
+        let sites = DockerSites::new(self.engine()?, self.stack_spec(), &self.repository.identity()?);
         Ok(DrillPorts {
             repository: Arc::clone(&self.repository) as Arc<dyn Repository>,
             sites: Arc::new(sites),
@@ -150,6 +155,7 @@ impl Wire {
     /// What all backups of the stack have in common.
     pub(crate) fn recipe(&self) -> Recipe {
         let settings = &self.settings;
+        let stack_folder = settings.stack_folder.clone();
         Recipe {
             zone: settings.zone.clone(),
             databases: settings.databases.clone(),
@@ -157,7 +163,7 @@ impl Wire {
             encoders: settings.encoders,
             min_free_bytes: settings.repository.min_free_bytes,
             root_key_required: settings.stack.root_key != RootKey::None,
-            git_commit: settings.stack_folder.as_deref().and_then(git::commit),
+            git_commit: Arc::new(move || stack_folder.as_deref().and_then(git::commit)),
             build: build(),
             dump: settings.dump.clone(),
             deadline: MANUAL_DEADLINE,
@@ -172,14 +178,20 @@ impl Wire {
 
 /// The configured project or container; else the project that supakeep runs in; else the one stack that
 /// the repository has.
-async fn stack_name(settings: &Settings, docker: &Docker) -> Result<String, CommandError> {
+async fn stack_name(
+    settings: &Settings,
+    engine: &Result<Docker, StackError>,
+) -> Result<String, CommandError> {
     if !settings.stack.project.is_empty() {
         return Ok(settings.stack.project.clone());
     }
     if let Some(container) = &settings.stack.container {
         return Ok(container.clone());
     }
-    let own = own_project(docker).await;
+    let own = match engine {
+        Ok(docker) => own_project(docker).await,
+        Err(error) => Err(error.clone()),
+    };
     if let Ok(Some(project)) = own {
         return Ok(project);
     }

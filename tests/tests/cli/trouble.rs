@@ -68,6 +68,25 @@ fn names_that_are_more_than_names_are_refused_before_anything_is_done() {
 }
 
 #[test]
+fn a_docker_host_that_names_no_engine_stops_only_what_needs_one() {
+    let shelf = Shelf::new().with("DOCKER_HOST", "ssh://backup@db.example");
+    shelf.of_profile("daily", 1);
+    for command in [&["list"][..], &["info", "latest"], &["verify", "latest"], &["cleanup", "--dry-run"]] {
+        let ended = shelf.keeper.run(command);
+        assert_eq!(ended.code(), 0, "{command:?}: {}", ended.text());
+    }
+    for command in [&["backup"][..], &["backup", "--dry-run"]] {
+        assert_eq!(shelf.keeper.refused(command), (1, "docker-unreachable".into()), "{command:?}");
+    }
+    let check = shelf.keeper.run(&["check"]).text();
+    assert!(check.contains("ok   repository"), "{check}");
+    assert!(
+        check.contains("FAIL docker      DOCKER_HOST \"ssh://backup@db.example\" names no engine"),
+        "{check}"
+    );
+}
+
+#[test]
 fn a_repository_that_is_missing_is_an_error_for_every_command() {
     let shelf = Shelf::new().with("SUPAKEEP_REPOSITORY__PATH", "/nowhere/backups");
     for command in COMMANDS {

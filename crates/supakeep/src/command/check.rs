@@ -21,11 +21,17 @@ struct Line {
 
 pub(crate) async fn run(context: &Context) -> Outcome {
     let mut lines = vec![configuration(context), repository(context), space(context)];
-    let checked = check(&context.wire.docker, &context.wire.stack_spec()).await;
-    for finding in checked.findings {
-        lines.push(Line { subject: finding.subject, result: finding.result.map_err(CommandError::from) });
+    match context.wire.engine() {
+        Ok(docker) => {
+            let checked = check(&docker, &context.wire.stack_spec()).await;
+            lines.extend(checked.findings.into_iter().map(|finding| Line {
+                subject: finding.subject,
+                result: finding.result.map_err(CommandError::from),
+            }));
+            lines.extend(checked.facts.map(|facts| dumps(context, &facts)));
+        }
+        Err(error) => lines.push(Line { subject: "docker", result: Err(error) }),
     }
-    lines.extend(checked.facts.map(|facts| dumps(context, &facts)));
     show(context.output, &lines);
     let worst = lines.iter().find_map(|line| line.result.as_ref().err());
     Ok(worst.map_or(ExitCode::SUCCESS, |_| ExitCode::from(Exit::Failed as u8)))
