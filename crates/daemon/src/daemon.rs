@@ -164,6 +164,7 @@ impl Daemon {
             clock: Arc::clone(&self.clock),
             token: self.spec.token.clone().map(Arc::new),
             requests,
+            reading: Arc::default(),
         }
     }
 

@@ -17,7 +17,7 @@ use supakeep_model::code::Code;
 use supakeep_model::health::Level;
 use supakeep_model::secret::Secret;
 use supakeep_model::view::BackupView;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
@@ -39,6 +39,9 @@ pub(crate) struct Interface {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) token: Option<Arc<Secret<String>>>,
     pub(crate) requests: mpsc::Sender<RunRequest>,
+    /// Held by whoever reads the repository: a disk that does not answer has one thread, not one more
+    /// for every scrape.
+    pub(crate) reading: Arc<Mutex<()>>,
 }
 
 /// All routes; the one that starts a run only where a token is configured.
@@ -93,7 +96,9 @@ impl Interface {
     /// Reads the manifests that have changed: commands beside the daemon make and delete backups too.
     async fn refresh(&self) {
         let (repository, status) = (Arc::clone(&self.repository), Arc::clone(&self.status));
+        let turn = Arc::clone(&self.reading).lock_owned().await;
         let read = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             repository.catalog().map(|catalog| status.set_catalog(catalog))
         });
         if let Ok(Err(error)) = read.await {

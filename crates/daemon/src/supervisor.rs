@@ -89,8 +89,8 @@ impl Supervisor {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                head = ended(&mut plans.running) => self.after(&mut plans, head),
-                Some(request) = requests.recv() => self.take_request(&mut plans, request),
+                head = ended(&mut plans.running) => self.after(&mut plans, head).await,
+                Some(request) = requests.recv() => self.take_request(&mut plans, request).await,
                 tick = ticks.recv() => match tick {
                     Some(()) => self.tick(&mut plans).await,
                     None => {
@@ -140,7 +140,7 @@ impl Supervisor {
         plans.last_tick = now;
         self.decide(plans, now);
         self.give_up_late(plans, now);
-        self.start_next(plans);
+        self.start_next(plans).await;
         if now - plans.last_look >= LOOK_EVERY || now < plans.last_look {
             plans.last_look = now;
             self.look().await;
@@ -177,11 +177,12 @@ impl Supervisor {
         self.observer.observe(&RunEvent::Skipped { profile: profile.to_owned(), slot, reason });
     }
 
-    fn start_next(&self, plans: &mut Plans) {
+    async fn start_next(&self, plans: &mut Plans) {
         if plans.running.is_some() || plans.waiting.is_empty() {
             return;
         }
-        let lock = match self.repository.lock() {
+        let repository = Arc::clone(&self.repository);
+        let lock = match at_disk(move || repository.lock()).await {
             Err(error) if error.code == Code::Busy => {
                 tracing::debug!("waiting for the lock: {error}");
                 return;
@@ -221,12 +222,11 @@ impl Supervisor {
         }
     }
 
-    fn after(&self, plans: &mut Plans, ended: Result<ManifestHead, JoinError>) {
+    async fn after(&self, plans: &mut Plans, ended: Result<ManifestHead, JoinError>) {
         let now = self.clock.now();
         let Some(Running { profile, plan, spec, .. }) = plans.running.take() else { return };
         let head = ended.unwrap_or_else(|error| self.died(&spec, &error));
-        self.read_catalog();
-        self.status.set_repository(RepositoryView::of(&*self.repository, now));
+        self.look().await;
         let retryable = head.error.as_ref().is_some_and(|error| error.code.is_retryable());
         if let (true, Some(plan)) = (retryable, plan) {
             self.plan_retry(plans, &profile, &plan, now);
@@ -258,7 +258,7 @@ impl Supervisor {
         }
     }
 
-    fn take_request(&self, plans: &mut Plans, request: RunRequest) {
+    async fn take_request(&self, plans: &mut Plans, request: RunRequest) {
         let Some(profile) = self.status.profiles().iter().find(|profile| profile.name == request.profile)
         else {
             let _ = request.reply.send(Err(Code::ProfileNotFound));
@@ -272,24 +272,16 @@ impl Supervisor {
         }
         plans.waiting.push_back(Waiting { profile: profile.clone(), plan: None, until: None });
         let _ = request.reply.send(Ok(()));
-        self.start_next(plans);
+        self.start_next(plans).await;
     }
 
     /// Other commands change the repository too; and a disk can go away.
     async fn look(&self) {
-        let (repository, status, now) =
-            (Arc::clone(&self.repository), Arc::clone(&self.status), self.clock.now());
-        let looked = tokio::task::spawn_blocking(move || {
-            status.set_repository(RepositoryView::of(&*repository, now));
-        });
-        if looked.await.is_err() {
-            tracing::error!("looking at the repository failed");
-        }
-        self.read_catalog();
-    }
-
-    fn read_catalog(&self) {
-        match self.repository.catalog() {
+        let (repository, now) = (Arc::clone(&self.repository), self.clock.now());
+        let (view, catalog) =
+            at_disk(move || (RepositoryView::of(&*repository, now), repository.catalog())).await;
+        self.status.set_repository(view);
+        match catalog {
             Ok(catalog) => self.status.set_catalog(catalog),
             Err(error) => tracing::warn!(code = %error.code, "cannot read the repository: {error}"),
         }
@@ -314,7 +306,19 @@ impl Supervisor {
                 ended(&mut plans.running).await
             }
         };
-        self.after(&mut plans, head);
+        self.after(&mut plans, head).await;
+    }
+}
+
+/// Does `work` where a disk that does not answer holds up nothing else. What panics in it, panics here.
+async fn at_disk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only the end of the runtime cancels it, and that ends the caller too.
+            Err(_) => std::future::pending().await,
+        },
     }
 }
 

@@ -134,8 +134,11 @@ impl Repository for LocalRepository {
     }
 
     fn lock(&self) -> Result<Box<dyn RunLock>, StoreError> {
-        self.prepare()?;
+        self.must_exist()?;
+        ensure(&self.folder)?;
         let lock = lock::take(&self.folder, &self.holder)?;
+        // Only whoever gets it writes: others may ask every second.
+        self.prepare()?;
         self.sweep()?;
         Ok(Box::new(lock))
     }

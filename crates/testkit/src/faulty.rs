@@ -69,6 +69,8 @@ pub enum Fault {
     Flip(usize),
     /// Reading the file that is opened fails after so many bytes.
     Unreadable(usize),
+    /// The call comes back when the repository is healed, as one to a file server that is gone.
+    Hang,
 }
 
 #[derive(Debug, Default)]
@@ -122,8 +124,20 @@ impl FaultyRepository {
         plan.faults.iter().find(due).map(|(_, _, fault)| *fault)
     }
 
+    fn hang(&self, operation: Operation) {
+        let hangs =
+            |plan: &Plan| plan.faults.iter().any(|fault| fault.0 == operation && fault.2 == Fault::Hang);
+        while hangs(&self.plan.lock().unwrap_or_else(PoisonError::into_inner)) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
     fn check(&self, operation: Operation) -> Result<(), StoreError> {
         match self.fault(operation) {
+            Some(Fault::Hang) => {
+                self.hang(operation);
+                Ok(())
+            }
             Some(Fault::Code(code)) => Err(StoreError::new(code, format!("{operation:?} fails by the plan"))),
             _ => Ok(()),
         }

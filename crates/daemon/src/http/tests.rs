@@ -82,6 +82,7 @@ impl Page {
             clock: Arc::new(TestClock::at(START)),
             token: token.map(|token| Arc::new(Secret::new(token.to_owned()))),
             requests,
+            reading: Arc::default(),
         };
         Page { router: router(interface), repository, status }
     }
@@ -220,6 +221,29 @@ async fn live_and_the_index_answer_whatever_is_wrong() {
     assert_eq!(page.get("/health/live").await.status, StatusCode::OK);
     let index = page.get("/").await;
     assert!(index.status == StatusCode::OK && index.body.contains("/metrics"));
+}
+
+/// Prometheus asks again and again; threads that wait for a file server come to an end some day.
+#[tokio::test]
+async fn a_disk_that_does_not_answer_has_one_reader() {
+    let page = Page::of(healthy(), None);
+    let before = page.repository.calls(Operation::Catalog);
+    page.repository.break_down(Operation::Catalog, Fault::Hang);
+    let mut scrapes = tokio::task::JoinSet::new();
+    for _ in 0..3 {
+        let router = page.router.clone();
+        let request = Request::builder().uri("/metrics").body(Body::empty()).expect("a valid request");
+        scrapes.spawn(async move { router.oneshot(request).await.expect("it answers").status() });
+    }
+    while page.repository.calls(Operation::Catalog) == before {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    let (readers, live) =
+        (page.repository.calls(Operation::Catalog) - before, page.get("/health/live").await);
+    page.repository.heal();
+    assert_eq!((readers, live.status), (1, StatusCode::OK));
+    assert_eq!(scrapes.join_all().await, [StatusCode::OK; 3]);
 }
 
 /// A restart loses nothing: what the numbers say comes from the manifests.
