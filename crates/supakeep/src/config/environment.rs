@@ -46,12 +46,17 @@ impl Provider for Variable {
     }
 }
 
-/// Our own variables, `SUPAKEEP_REPOSITORY__PATH` for `repository.path`.
-pub(super) fn own(environment: &[(String, String)]) -> Vec<Variable> {
+/// Our own variables, `SUPAKEEP_REPOSITORY__PATH` for `repository.path`. No shell lets the name of a
+/// variable have a dash: what is meant by `MY_PROFILE` is told by the names of the file's profiles.
+pub(super) fn own(environment: &[(String, String)], profiles: &[String]) -> Vec<Variable> {
     environment
         .iter()
         .filter(|(name, _)| name.starts_with(PREFIX) && !is_other(name))
-        .map(|(name, value)| Variable { name: name.clone(), path: path(name), value: value.clone() })
+        .map(|(name, value)| Variable {
+            name: name.clone(),
+            path: path(name, profiles),
+            value: value.clone(),
+        })
         .collect()
 }
 
@@ -80,11 +85,13 @@ fn is_service(host: &str) -> bool {
     host != "localhost" && !host.contains(['.', ':', '/'])
 }
 
-fn path(name: &str) -> Vec<String> {
+fn path(name: &str, profiles: &[String]) -> Vec<String> {
     let mut path: Vec<String> = name[PREFIX.len()..].split("__").map(str::to_ascii_lowercase).collect();
-    // No shell lets a variable's name have a dash, and the built-in profiles have them.
     if path.len() > 1 && path[0] == "profiles" {
-        path[1] = path[1].replace('_', "-");
+        // The built-in profiles have dashes.
+        let dashed = path[1].replace('_', "-");
+        let in_file = |name: &&String| name.to_ascii_lowercase().replace('_', "-") == dashed;
+        path[1] = profiles.iter().find(in_file).cloned().unwrap_or(dashed);
     }
     path
 }

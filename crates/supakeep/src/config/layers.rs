@@ -53,12 +53,19 @@ pub(super) fn merge(sources: &Sources) -> Result<Tree, Fault> {
         toml_or_fault(file, &text)?;
         figment = figment.merge(Toml::file_exact(file));
     }
-    for variable in environment::own(&sources.environment) {
+    let profiles = profiles_of(&figment);
+    for variable in environment::own(&sources.environment, &profiles) {
         figment = figment.merge(variable);
     }
     let data = figment.data().map_err(|error| Fault::of_file(file, error.to_string()))?;
     let top = data.get(&Profile::Default).cloned().unwrap_or_default();
     Ok(Tree { figment, top })
+}
+
+/// The names of the profiles that the file has.
+fn profiles_of(figment: &Figment) -> Vec<String> {
+    let found = figment.find_value("profiles").ok().and_then(Value::into_dict);
+    found.map(|profiles| profiles.into_keys().collect()).unwrap_or_default()
 }
 
 /// Where the parser stopped and why. Its own display would show the line, and with it a password that

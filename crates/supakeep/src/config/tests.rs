@@ -55,6 +55,15 @@ fn reads_the_example_of_the_documentation() {
 }
 
 #[test]
+fn a_variable_means_the_profile_of_the_file_however_its_name_is_written() {
+    for name in ["my_profile", "my-profile", "My_Profile"] {
+        let toml = format!("[profiles.{name}]\nschedule = \"0 1 * * *\"\nkeep = {{ days = 3 }}\n");
+        let settings = read(&toml, &[("SUPAKEEP_PROFILES__MY_PROFILE__KEEP__DAYS", "9")]);
+        assert_eq!((names(&settings), settings.profiles[0].keep.days), (vec![name], Some(9)));
+    }
+}
+
+#[test]
 fn the_readme_s_configuration_is_one() {
     let readme = include_str!("../../../../README.md");
     let toml = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
