@@ -50,6 +50,24 @@ fn runs_its_schedule_serves_its_state_and_ends_cleanly() {
     assert_eq!(keeper.run(&["status", "--live"]).code(), 1);
 }
 
+/// As a virtual machine does that is moved, or a laptop that sleeps.
+#[test]
+fn goes_on_after_it_stood_still() {
+    const COMPLETE: &str = "supabase_backup_runs_total{profile=\"often\",result=\"complete\"}";
+    let stack = Stack::shared(Pg::V17);
+    let mut keeper = every_three_seconds(&stack);
+    let daemon = Daemon::start(&mut keeper);
+    daemon.wait_for_metric(COMPLETE, 1.0, 30 * SECOND);
+    daemon.signal("-STOP");
+    std::thread::sleep(6 * SECOND);
+    daemon.signal("-CONT");
+    // One run may have been in progress, and one is made up for.
+    let before = daemon.metric(COMPLETE).expect("it answers");
+    daemon.wait_for_metric(COMPLETE, before + 4.0, 60 * SECOND);
+    let (status, log) = daemon.stop();
+    assert!(status.success(), "{log}");
+}
+
 /// Makes a backup three days older than it is.
 fn backdate(keeper: &Keeper, id: &str) {
     let path = keeper.folder().join(id).join("manifest.json");

@@ -24,7 +24,7 @@ use crate::http::{Interface, router};
 use crate::log::LogObserver;
 use crate::metrics::Metrics;
 use crate::status::{RepositoryView, Status, StatusSpec};
-use crate::supervisor::Supervisor;
+use crate::supervisor::{Supervisor, TicksEnded};
 use crate::ticker::Ticker;
 
 /// How long open HTTP connections may take to end.
@@ -58,8 +58,8 @@ pub enum DaemonError {
     /// The address is taken or not ours.
     #[error("http.listen: cannot listen on {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
-    /// The ticker does not start.
-    #[error("the ticker does not start: {0}")]
+    /// The ticker does not start, or has ended.
+    #[error("the ticker does not run: {0}")]
     Ticker(String),
 }
 
@@ -143,7 +143,9 @@ impl Daemon {
             make_ports,
             cancel_runs: CancellationToken::new(),
         };
-        supervisor.run(ticks, incoming, stop, self.spec.grace).await;
+        let ended = supervisor.run(ticks, incoming, stop.clone(), self.spec.grace).await;
+        // Where it was not told to stop, the others do not know yet.
+        stop.cancel();
         ticker.stop().await;
         if let Some(drills) = drills
             && let Err(error) = drills.await
@@ -153,7 +155,7 @@ impl Daemon {
         // Connections that are kept open by their clients end with the process.
         let _ = tokio::time::timeout(HTTP_END, http).await;
         tracing::info!("stopped");
-        Ok(())
+        ended.map_err(|TicksEnded| DaemonError::Ticker("it has ended".to_owned()))
     }
 
     fn interface(&self, requests: mpsc::Sender<crate::supervisor::RunRequest>) -> Interface {

@@ -35,6 +35,10 @@ pub(crate) struct RunRequest {
     pub(crate) reply: oneshot::Sender<Result<(), Code>>,
 }
 
+/// Without ticks nothing would run any more, and nothing would say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TicksEnded;
+
 /// A run that waits for its turn.
 struct Waiting {
     profile: Profile,
@@ -83,25 +87,22 @@ impl Supervisor {
         mut requests: mpsc::Receiver<RunRequest>,
         stop: CancellationToken,
         grace: std::time::Duration,
-    ) {
+    ) -> Result<(), TicksEnded> {
         let mut plans = self.begin();
-        loop {
+        let ended = loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => break Ok(()),
                 head = ended(&mut plans.running) => self.after(&mut plans, head).await,
                 Some(request) = requests.recv() => self.take_request(&mut plans, request).await,
                 tick = ticks.recv() => match tick {
                     Some(()) => self.tick(&mut plans).await,
-                    None => {
-                        // Without ticks nothing would run any more, and nothing would say so.
-                        tracing::error!(code = %Code::Internal, "the ticker has died");
-                        break;
-                    }
+                    None => break Err(TicksEnded),
                 },
             }
-        }
+        };
         self.finish(plans, grace).await;
+        ended
     }
 
     fn begin(&self) -> Plans {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use supakeep_model::OffsetDateTime;
 use supakeep_model::event::{Phase, RunEvent};
 use supakeep_model::keep::KeepPolicy;
 use supakeep_model::manifest_head::{ManifestHead, Outcome};
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backup::{BackupSpec, Ports, backup};
 use crate::failure::Failure;
-use crate::ports::RunLock;
+use crate::ports::{Repository, RunLock};
 use crate::prune::prune;
 
 /// What retention goes by.
@@ -32,15 +33,20 @@ impl Retention {
     }
 
     /// What the policies remove now.
-    pub fn plan(&self, ports: &Ports) -> Result<PrunePlan, Failure> {
-        self.with_rules(ports, |rules| Ok(plan(&ports.repository.catalog()?, rules)))?
+    pub fn plan(&self, repository: &dyn Repository, now: OffsetDateTime) -> Result<PrunePlan, Failure> {
+        self.with_rules(repository, now, |rules| Ok(plan(&repository.catalog()?, rules)))?
     }
 
     /// Hands the rules to `decide`.
-    pub fn with_rules<T>(&self, ports: &Ports, decide: impl FnOnce(&Rules<'_>) -> T) -> Result<T, Failure> {
+    pub fn with_rules<T>(
+        &self,
+        repository: &dyn Repository,
+        now: OffsetDateTime,
+        decide: impl FnOnce(&Rules<'_>) -> T,
+    ) -> Result<T, Failure> {
         let policies = self.policies.iter().map(|(name, policy)| (name.as_str(), *policy)).collect();
-        let in_use = ports.repository.in_use()?;
-        Ok(decide(&Rules { policies, zone: &self.zone, now: ports.clock.now(), in_use: &in_use }))
+        let in_use = repository.in_use()?;
+        Ok(decide(&Rules { policies, zone: &self.zone, now, in_use: &in_use }))
     }
 }
 
@@ -81,7 +87,7 @@ fn apply(
     lock: &dyn RunLock,
     select: impl FnOnce(PrunePlan) -> PrunePlan,
 ) {
-    match retention.plan(ports) {
+    match retention.plan(&*ports.repository, ports.clock.now()) {
         Ok(plan) => {
             prune(&*ports.repository, &select(plan), &*ports.observer, lock);
         }

@@ -31,7 +31,7 @@ struct Watch {
     ticks: mpsc::Sender<()>,
     requests: mpsc::Sender<RunRequest>,
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<(), TicksEnded>>,
 }
 
 /// What differs from the usual.

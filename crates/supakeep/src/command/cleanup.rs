@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use comfy_table::Cell;
+use supakeep_flow::ports::Repository as _;
 use supakeep_flow::prune::{PruneReport, prune};
 use supakeep_model::Duration;
 use supakeep_model::code::Code;
@@ -15,22 +16,18 @@ use crate::output::{Paint, right};
 
 pub(crate) fn run(context: &Context, older_than: Option<Duration>, dry_run: bool) -> Outcome {
     let observer = progress(context.output);
-    let ports = context.wire.ports(observer.clone())?;
+    let (repository, now) = (&context.wire.repository, context.wire.clock.now());
     // A dry run reads only; it need not wait for a backup that is running.
-    let lock = if dry_run { None } else { Some(ports.repository.lock()?) };
+    let lock = if dry_run { None } else { Some(repository.lock()?) };
     let catalog = context.catalog()?;
-    let plan = context.wire.retention().with_rules(&ports, |rules| match older_than {
+    let plan = context.wire.retention().with_rules(&**repository, now, |rules| match older_than {
         Some(age) => plan_older_than(&catalog, age, rules),
         None => plan(&catalog, rules),
     })?;
     let report = match &lock {
-        Some(lock) => {
-            let report = prune(&*ports.repository, &plan, &*observer, &**lock);
-            Some(report)
-        }
+        Some(lock) => Some(prune(&**repository, &plan, &*observer, &**lock)),
         None => None,
     };
-    drop(ports);
     show(context, &plan, report);
     if lock.is_some() {
         context.link([]);

@@ -106,7 +106,7 @@ async fn a_restart_neither_repeats_a_run_nor_forgets_one() {
     let watch = Setting::of(trial).start();
     watch.run(TWO, 1).await;
     watch.stop.cancel();
-    watch.task.await.expect("no panic");
+    assert_eq!(watch.task.await.expect("no panic"), Ok(()));
     let again = Trial::with(memory);
     again.clock.set(TWO + Duration::MINUTE);
     let watch = Setting::of(again).start();

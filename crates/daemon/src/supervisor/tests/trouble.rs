@@ -139,7 +139,10 @@ async fn stops_at_once_when_nothing_runs() {
     let watch = Setting::of(Trial::default()).start();
     watch.tick(START).await;
     watch.stop.cancel();
-    tokio::time::timeout(Real::from_secs(5), watch.task).await.expect("at once").expect("no panic");
+    assert_eq!(
+        tokio::time::timeout(Real::from_secs(5), watch.task).await.expect("at once").expect("no panic"),
+        Ok(())
+    );
 }
 
 #[tokio::test]
@@ -150,7 +153,10 @@ async fn a_run_in_progress_may_end_before_it_stops_and_no_new_one_starts() {
     watch.trial.stack.set_globals(slow);
     watch.tick(TWO).await;
     watch.stop.cancel();
-    tokio::time::timeout(Real::from_secs(20), watch.task).await.expect("it ends").expect("no panic");
+    assert_eq!(
+        tokio::time::timeout(Real::from_secs(20), watch.task).await.expect("it ends").expect("no panic"),
+        Ok(())
+    );
     let ended = watch.trial.recorder.ended();
     assert_eq!(ended.len(), 1);
     assert!(ended[0].is_good());
@@ -163,7 +169,10 @@ async fn a_run_that_does_not_end_in_time_is_cancelled_and_cleaned_up() {
     let watch = Setting { grace: Real::from_millis(200), ..Setting::of(trial) }.start();
     watch.tick(TWO).await;
     watch.stop.cancel();
-    tokio::time::timeout(Real::from_secs(20), watch.task).await.expect("it ends").expect("no panic");
+    assert_eq!(
+        tokio::time::timeout(Real::from_secs(20), watch.task).await.expect("it ends").expect("no panic"),
+        Ok(())
+    );
     let ended = watch.trial.recorder.ended();
     assert_eq!(ended[0].error.as_ref().map(|error| error.code), Some(Code::Cancelled));
     assert_eq!(watch.trial.memory.incoming_ids(), Vec::<String>::new());
@@ -173,8 +182,11 @@ async fn a_run_that_does_not_end_in_time_is_cancelled_and_cleaned_up() {
 }
 
 #[tokio::test]
-async fn without_ticks_it_ends_rather_than_do_nothing() {
+async fn without_ticks_it_ends_with_an_error_rather_than_do_nothing() {
     let watch = Setting::of(Trial::default()).start();
     drop(watch.ticks);
-    tokio::time::timeout(Real::from_secs(5), watch.task).await.expect("it ends").expect("no panic");
+    assert_eq!(
+        tokio::time::timeout(Real::from_secs(5), watch.task).await.expect("it ends").expect("no panic"),
+        Err(TicksEnded)
+    );
 }
