@@ -9,7 +9,6 @@ use supakeep_flow::cycle::Retention;
 use supakeep_flow::failure::Failure;
 use supakeep_flow::ports::{Clock, Observer, Repository};
 use supakeep_flow::recipe::Recipe;
-use supakeep_model::catalog::Catalog;
 use supakeep_model::code::Code;
 use supakeep_model::event::RunEvent;
 use supakeep_model::profile::Profile;
@@ -91,7 +90,7 @@ impl Daemon {
             tracing::error!("the repository cannot be used: {error}");
         }
         sweep(&*repository);
-        let catalog = repository.catalog().unwrap_or_else(|_| Catalog::default());
+        let catalog = repository.catalog();
         let status_spec = StatusSpec {
             version: spec.recipe.build.version.clone(),
             stack: spec.stack.clone(),

@@ -99,10 +99,10 @@ impl Interface {
         let turn = Arc::clone(&self.reading).lock_owned().await;
         let read = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            repository.catalog().map(|catalog| status.set_catalog(catalog))
+            status.set_catalog(repository.catalog());
         });
-        if let Ok(Err(error)) = read.await {
-            tracing::warn!(code = %error.code, "cannot read the repository: {error}");
+        if read.await.is_err() {
+            tracing::error!(code = %Code::Internal, "reading the repository has died");
         }
     }
 }

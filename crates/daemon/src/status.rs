@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use supakeep_flow::ports::{Observer, Repository, Space};
+use supakeep_flow::ports::{Observer, Repository, Space, StoreError};
 use supakeep_model::OffsetDateTime;
 use supakeep_model::catalog::Catalog;
 use supakeep_model::event::{RunEvent, RunRef};
@@ -54,7 +54,10 @@ pub struct StatusSpec {
 }
 
 struct State {
+    /// As it was read last.
     catalog: Catalog,
+    /// Why it could not be read again.
+    unreadable: Option<String>,
     repository: RepositoryView,
     /// Failed runs of which not even a record could be kept.
     unrecorded: Vec<Arc<ManifestHead>>,
@@ -72,9 +75,10 @@ pub struct Status {
 
 impl Status {
     /// Before anything has happened.
-    pub fn new(spec: StatusSpec, catalog: Catalog, repository: RepositoryView) -> Status {
+    pub fn new(spec: StatusSpec, catalog: Result<Catalog, StoreError>, repository: RepositoryView) -> Status {
         let state = State {
-            catalog,
+            catalog: Catalog::default(),
+            unreadable: None,
             repository,
             unrecorded: Vec::new(),
             running: None,
@@ -82,7 +86,9 @@ impl Status {
             skipped: BTreeMap::new(),
             drill: DrillHealth::default(),
         };
-        Status { spec, state: Mutex::new(state) }
+        let status = Status { spec, state: Mutex::new(state) };
+        status.set_catalog(catalog);
+        status
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -90,11 +96,20 @@ impl Status {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a catalog that has been read again.
-    pub fn set_catalog(&self, catalog: Catalog) {
+    /// Takes a catalog that has been read again; of one that cannot be read, that it cannot.
+    pub fn set_catalog(&self, read: Result<Catalog, StoreError>) {
         let mut state = self.state();
-        state.unrecorded.retain(|head| !catalog.contains(&head.id));
-        state.catalog = catalog;
+        match read {
+            Ok(catalog) => {
+                state.unrecorded.retain(|head| !catalog.contains(&head.id));
+                state.catalog = catalog;
+                state.unreadable = None;
+            }
+            Err(error) => {
+                tracing::warn!(code = %error.code, "cannot read the repository: {error}");
+                state.unreadable = Some(error.message);
+            }
+        }
     }
 
     /// Takes a new look at the repository.
@@ -109,6 +124,11 @@ impl Status {
             Some(next) => state.next_runs.insert(profile.to_owned(), next),
             None => state.next_runs.remove(profile),
         };
+    }
+
+    /// Whether the catalog is what the repository holds.
+    pub(crate) fn is_read(&self) -> bool {
+        self.state().unreadable.is_none()
     }
 
     /// The catalog, with the failures in it that could not be recorded.
@@ -163,7 +183,7 @@ impl Status {
         let profiles = self.profile_health(now);
         let state = self.state();
         let repository = RepositoryHealth {
-            error: state.repository.error.clone(),
+            error: state.repository.error.clone().or_else(|| state.unreadable.clone()),
             free_bytes: state.repository.space.free_bytes,
             total_bytes: state.repository.space.total_bytes,
             needed_bytes: needed_bytes(&state.catalog, None, self.spec.min_free_bytes, now),

@@ -71,6 +71,8 @@ pub(crate) struct Supervisor {
 /// What changes while it runs.
 struct Plans {
     clocks: BTreeMap<String, ProfileClock>,
+    /// Whether the clocks are made from what the repository holds.
+    read: bool,
     waiting: VecDeque<Waiting>,
     running: Option<Running>,
     awake_since: OffsetDateTime,
@@ -107,17 +109,9 @@ impl Supervisor {
 
     fn begin(&self) -> Plans {
         let now = self.clock.now();
-        let (catalog, first_start) = (self.status.catalog(), self.status.repository().first_start);
-        let clocks = self
-            .status
-            .profiles()
-            .iter()
-            .map(|profile| {
-                (profile.name.clone(), ProfileClock::from_catalog(&profile.name, &catalog, first_start))
-            })
-            .collect();
         let plans = Plans {
-            clocks,
+            clocks: self.clocks(),
+            read: self.status.is_read(),
             waiting: VecDeque::new(),
             running: None,
             awake_since: now,
@@ -126,6 +120,13 @@ impl Supervisor {
         };
         self.show_next_runs(&plans, now);
         plans
+    }
+
+    /// What was done until now, as the manifests tell it.
+    fn clocks(&self) -> BTreeMap<String, ProfileClock> {
+        let (catalog, first_start) = (self.status.catalog(), self.status.repository().first_start);
+        let clock = |name: &String| ProfileClock::from_catalog(name, &catalog, first_start);
+        self.status.profiles().iter().map(|profile| (profile.name.clone(), clock(&profile.name))).collect()
     }
 
     async fn tick(&self, plans: &mut Plans) {
@@ -145,6 +146,11 @@ impl Supervisor {
         if now - plans.last_look >= LOOK_EVERY || now < plans.last_look {
             plans.last_look = now;
             self.look().await;
+            if !plans.read && self.status.is_read() {
+                // Only now it can be told what was missed before the start.
+                plans.read = true;
+                plans.clocks = self.clocks();
+            }
         }
         self.show_next_runs(plans, now);
     }
@@ -282,10 +288,7 @@ impl Supervisor {
         let (view, catalog) =
             at_disk(move || (RepositoryView::of(&*repository, now), repository.catalog())).await;
         self.status.set_repository(view);
-        match catalog {
-            Ok(catalog) => self.status.set_catalog(catalog),
-            Err(error) => tracing::warn!(code = %error.code, "cannot read the repository: {error}"),
-        }
+        self.status.set_catalog(catalog);
     }
 
     fn show_next_runs(&self, plans: &Plans, now: OffsetDateTime) {

@@ -77,8 +77,14 @@ fn forget(path: &Path) {
     let _ = fs::remove_file(path);
 }
 
-/// Gives a folder its final name, unless that is taken.
+/// Gives a folder its final name, unless that is taken, and puts that on the disk.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> Result<(), StoreError> {
+    move_new(from, to)?;
+    sync_parent(to)
+}
+
+/// Gives a folder its final name, unless that is taken.
+pub(crate) fn move_new(from: &Path, to: &Path) -> Result<(), StoreError> {
     let cwd = rustix::fs::CWD;
     match rustix::fs::renameat_with(cwd, from, cwd, to, RenameFlags::NOREPLACE) {
         // Some file systems (NFS among them) do not know the flag. Renaming over a folder that holds
@@ -88,7 +94,7 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> Result<(), StoreError> {
         }
         other => other.map_err(refused("rename to", to))?,
     }
-    sync_parent(to)
+    Ok(())
 }
 
 /// Puts the entries of a folder on the disk.

@@ -26,6 +26,9 @@ const WORTH_A_THREAD: usize = 256;
 /// Which version of a file was read: any change makes a new one, since files are replaced by rename.
 type Version = (u64, i64, i64, u64);
 
+/// Of a file that cannot be looked at; no file has it.
+const UNKNOWN: Version = (0, 0, 0, 0);
+
 /// A folder and what is known of its manifest.
 type Found = (PathBuf, Version, Result<Arc<ManifestHead>, ManifestError>);
 
@@ -109,7 +112,15 @@ fn look(
     known: &HashMap<PathBuf, (Version, Result<Arc<ManifestHead>, ManifestError>)>,
 ) -> Option<Found> {
     let path = folder.join(FILE);
-    let metadata = fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file)?;
+    let metadata = match fs::symlink_metadata(&path) {
+        Ok(metadata) => Some(metadata).filter(fs::Metadata::is_file)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        // What may not be looked at is not nothing.
+        Err(error) => {
+            let damaged = ManifestError::Damaged(format!("it cannot be looked at: {error}"));
+            return Some((folder.to_owned(), UNKNOWN, Err(damaged)));
+        }
+    };
     let version = (metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.len());
     let head = match known.get(folder) {
         Some((seen, head)) if *seen == version => head.clone(),

@@ -10,7 +10,7 @@ use supakeep_flow::kill_point::kill_point;
 use supakeep_flow::ports::{FailedFiles, StagedFile, StagedFiles, Staging, StoreError, Stored};
 use supakeep_model::manifest::{self, Manifest};
 
-use crate::folder::{create_file, ensure, rename_new, sync};
+use crate::folder::{create_file, ensure, move_new, sync};
 use crate::path::{below, failed};
 
 /// A folder under `.incoming`.
@@ -57,8 +57,13 @@ impl LocalStaging {
     }
 
     fn publish(&mut self, into: &Path) -> Result<(), StoreError> {
-        rename_new(&self.incoming, &into.join(&self.name))?;
+        move_new(&self.incoming, &into.join(&self.name))?;
         self.done = true;
+        // It has its name, and whoever looks finds it: an error now would make a failed run of the same
+        // name beside it.
+        if let Err(error) = sync(into) {
+            tracing::error!(code = %error.code, "{} may not survive a power failure: {error}", self.name);
+        }
         Ok(())
     }
 }

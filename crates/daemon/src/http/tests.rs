@@ -60,7 +60,7 @@ impl Page {
             profiles: profiles.clone(),
             min_free_bytes: 1_000,
         };
-        let catalog = shared.catalog().expect("it can be read");
+        let catalog = shared.catalog();
         let status = Arc::new(Status::new(spec, catalog, RepositoryView::of(&*shared, START)));
         status.set_next_run("daily", Some(START + Duration::minutes(10)));
         let (requests, mut incoming) = mpsc::channel::<RunRequest>(8);
@@ -195,7 +195,15 @@ async fn a_catalog_that_cannot_be_read_does_not_make_everything_forgotten() {
     page.repository.break_down(Operation::Catalog, Fault::Code(Code::RepositoryIo));
     let answer = page.get("/api/v1/backups").await;
     assert_eq!((answer.status, answer.json().as_array().map(Vec::len)), (StatusCode::OK, Some(4)));
-    assert_eq!(page.get("/health").await.json()["profiles"][0]["backups"], 1);
+    let health = page.get("/health").await;
+    assert_eq!(health.json()["profiles"][0]["backups"], 1);
+    assert_eq!(
+        (health.status, health.json()["status"].as_str()),
+        (StatusCode::SERVICE_UNAVAILABLE, Some("failing"))
+    );
+    assert!(health.json()["repository"]["error"].is_string(), "{}", health.body);
+    page.repository.heal();
+    assert_eq!(page.get("/health").await.status, StatusCode::OK);
 }
 
 /// Commands beside the daemon make and delete backups; no answer is older than its question.

@@ -61,7 +61,7 @@ impl Setting {
             profiles: profiles.clone(),
             min_free_bytes: trial.recipe.min_free_bytes,
         };
-        let catalog = repository.catalog().expect("it can be read");
+        let catalog = repository.catalog();
         let status = Arc::new(Status::new(spec, catalog, RepositoryView::of(&*repository, now)));
         let Recipe { build, zone, .. } = trial.recipe.clone();
         let metrics = Arc::new(Metrics::new(&build, &profiles));

@@ -86,6 +86,23 @@ async fn what_was_missed_while_it_was_off_is_made_up_for_once() {
 }
 
 #[tokio::test]
+async fn what_was_missed_is_made_up_for_when_the_repository_can_be_read_at_last() {
+    let old = head("supabase_backup_20260107_020000", Some("daily"), TWO - DAY * 3);
+    let trial = Trial::with(MemoryRepository::with([manifest(old)]));
+    trial.clock.set(TWO + Duration::hours(7));
+    for operation in [Operation::Catalog, Operation::FirstStart, Operation::Prepare] {
+        trial.repository.break_down(operation, Fault::Code(Code::RepositoryMissing));
+    }
+    let watch = Setting::of(trial).start();
+    watch.tick(TWO + Duration::hours(7)).await;
+    assert_eq!((watch.runs(), watch.status.health(watch.trial.now()).status), (0, Level::Failing));
+    watch.trial.repository.heal();
+    watch.tick(TWO + Duration::hours(7) + Duration::MINUTE).await;
+    let head = watch.run(TWO + Duration::hours(7) + Duration::minutes(2), 1).await;
+    assert_eq!((head.slot, head.trigger), (Some(TWO), Trigger::CatchUp));
+}
+
+#[tokio::test]
 async fn what_was_missed_is_skipped_where_that_is_wanted() {
     let old = head("supabase_backup_20260109_020000", Some("daily"), TWO - DAY);
     let trial = Trial::with(MemoryRepository::with([manifest(old)]));
