@@ -54,6 +54,7 @@ struct RepositoryGauges {
     needed: Gauge,
     writable: Gauge,
     unreadable: Gauge,
+    damaged: Gauge,
 }
 
 /// All metrics.
@@ -86,7 +87,7 @@ impl Metrics {
         let gauge = |name: &str, help: &str| register(&registry, Gauge::with_opts(opts(name, help)));
         let buckets = HistogramOpts::from(opts(
             "duration_seconds",
-            "How long complete backups took, from start to the last file.",
+            "How long backups took that did not fail, from start to the last file.",
         ))
         .buckets(DURATION_BUCKETS.to_vec());
         let profile = ProfileGauges {
@@ -112,7 +113,7 @@ impl Metrics {
             suspect: by_profile("suspect", "Backups that are complete but suspect and not accepted."),
             last_verify: by_profile(
                 "last_verify_timestamp_seconds",
-                "When the newest backup's files were last checked.",
+                "When the files of any backup were last checked.",
             ),
             last_verify_success: by_profile(
                 "last_verify_success",
@@ -135,6 +136,7 @@ impl Metrics {
             needed: gauge("repository_needed_bytes", "Bytes below which the next backup is not started."),
             writable: gauge("repository_writable", "1 if the repository can be written."),
             unreadable: gauge("repository_unreadable", "Backups whose manifest cannot be read."),
+            damaged: gauge("repository_damaged", "Backups whose files are not what was written."),
         };
         let runs = register(
             &registry,
@@ -190,6 +192,7 @@ impl Metrics {
         repository.needed.set(health.repository.needed_bytes as f64);
         repository.writable.set(flag(health.repository.error.is_none()));
         repository.unreadable.set(health.repository.unreadable.len() as f64);
+        repository.damaged.set(health.repository.damaged.len() as f64);
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
     }
 }

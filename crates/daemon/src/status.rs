@@ -188,6 +188,7 @@ impl Status {
             total_bytes: state.repository.space.total_bytes,
             needed_bytes: needed_bytes(&state.catalog, None, self.spec.min_free_bytes, now),
             unreadable: state.catalog.unreadable().iter().map(|other| other.folder.clone()).collect(),
+            damaged: state.catalog.damaged().map(|head| head.id.to_string()).collect(),
         };
         Health::assess(&self.spec.version, &self.spec.stack, profiles, repository).with(state.drill.clone())
     }

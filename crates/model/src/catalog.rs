@@ -111,6 +111,11 @@ impl Catalog {
         self.entries().filter(|head| head.outcome != Outcome::Failed)
     }
 
+    /// Backups whose files were not what was written when they were last read.
+    pub fn damaged(&self) -> impl Iterator<Item = &ManifestHead> {
+        self.backups().filter(|head| head.verified.as_ref().is_some_and(|proof| !proof.ok))
+    }
+
     /// Every run of `profile`, failed ones included, newest first.
     pub fn of_profile<'a>(&'a self, profile: &'a str) -> impl Iterator<Item = &'a ManifestHead> {
         self.entries().filter(move |head| head.profile.as_deref() == Some(profile))

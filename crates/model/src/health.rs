@@ -85,6 +85,9 @@ pub struct RepositoryHealth {
     pub needed_bytes: u64,
     /// Folders with a manifest that cannot be read.
     pub unreadable: Vec<String>,
+    /// Backups whose files were found not to be what was written, of whatever profile or none.
+    #[serde(default)]
+    pub damaged: Vec<String>,
 }
 
 /// How the whole is doing: what `/health` and `supakeep status` show.
@@ -150,7 +153,8 @@ pub fn of_profile(
 ) -> ProfileHealth {
     let last = catalog.of_profile(&profile.name).find(|head| head.started <= now);
     let good = catalog.newest_good(Some(&profile.name), now);
-    let max_age = profile.max_age(now);
+    let run = good.map_or(time::Duration::ZERO, |head| head.finished - head.started);
+    let max_age = profile.max_age(now, run);
     let waited = good.map_or(now - first_start, |head| head.age(now));
     let overdue = waited > max_age;
     let mut status = Level::Ok;
@@ -242,6 +246,10 @@ impl Health {
                 format!("repository: cannot read the manifest of {}", repository.unreadable.join(", ")),
             );
         }
+        if !repository.damaged.is_empty() {
+            let damaged = repository.damaged.join(", ");
+            worse(Level::Degraded, format!("repository: files are not as they were written in {damaged}"));
+        }
         let drill = DrillHealth::default();
         let (version, stack) = (version.to_owned(), stack.to_owned());
         Health { status, version, stack, profiles, repository, drill, reasons }
@@ -332,7 +340,7 @@ mod tests {
     fn a_recent_good_backup_is_ok() {
         let health = health(vec![head("a", Some("daily"), NOW - Duration::hours(10))]);
         assert_eq!((health.status, health.overdue, health.backups), (Level::Ok, false, 1));
-        assert_eq!((health.age_seconds, health.max_age_seconds), (Some(36_000), 90_000));
+        assert_eq!((health.age_seconds, health.max_age_seconds), (Some(36_000), 90_060));
     }
 
     #[test]
@@ -414,6 +422,7 @@ mod tests {
             total_bytes: 4,
             needed_bytes: 2,
             unreadable: vec![],
+            damaged: vec![],
         };
         let fine = Health::assess("1", "supabase", vec![], repository);
         let drill = |last_error_code| DrillHealth { last_error_code, ..DrillHealth::default() };
@@ -441,7 +450,12 @@ mod tests {
             total_bytes: 100,
             needed_bytes: 10,
             unreadable: vec![],
+            damaged: vec![],
         };
+        let damaged = RepositoryHealth { damaged: vec!["hand_1".into()], ..repository(None, 50) };
+        let told = Health::assess("1", "supabase", vec![fine.clone()], damaged);
+        assert_eq!(told.status, Level::Degraded);
+        assert_eq!(told.reasons, ["repository: files are not as they were written in hand_1"]);
         let level = |repository| Health::assess("1", "supabase", vec![fine.clone()], repository).status;
         assert_eq!(level(repository(None, 50)), Level::Ok);
         assert_eq!(level(repository(None, 5)), Level::Degraded);

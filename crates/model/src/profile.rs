@@ -67,9 +67,13 @@ impl Profile {
     }
 
     /// The age at which the newest good backup is overdue: as configured, or the longest pause of the
-    /// schedule from `now` on, the jitter and an hour.
-    pub fn max_age(&self, now: OffsetDateTime) -> Duration {
-        self.max_age.unwrap_or_else(|| self.schedule.longest_gap(now) + self.jitter + OVERDUE_SLACK)
+    /// schedule from the one on that `now` is in, the jitter, what a run takes (a backup has the age of the
+    /// run's start, and is there at its end), and an hour.
+    pub fn max_age(&self, now: OffsetDateTime, run: Duration) -> Duration {
+        self.max_age.unwrap_or_else(|| {
+            let last = self.schedule.last_until(now).map_or(now, |slot| slot.at - Duration::SECOND);
+            self.schedule.longest_gap(last) + self.jitter + run + OVERDUE_SLACK
+        })
     }
 
     /// The label of a slot.

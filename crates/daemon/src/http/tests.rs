@@ -132,7 +132,7 @@ async fn health_tells_how_every_profile_is_doing() {
     let daily = &health["profiles"][0];
     assert_eq!(daily["profile"], "daily");
     assert_eq!(daily["last_success"], "2026-01-09T01:50:00Z");
-    assert_eq!((&daily["age_seconds"], &daily["max_age_seconds"]), (&86_400.into(), &90_000.into()));
+    assert_eq!((&daily["age_seconds"], &daily["max_age_seconds"]), (&86_400.into(), &90_060.into()));
     assert_eq!(daily["next_run"], "2026-01-10T02:00:00Z");
     assert_eq!((&daily["last_error_code"], &daily["overdue"]), (&Value::Null, &false.into()));
     assert_eq!((&daily["backups"], &daily["latest"]), (&1.into(), &"supabase_backup_20260109_020000".into()));
@@ -269,7 +269,7 @@ async fn metrics_know_what_was_before_the_start() {
         "source_bytes{profile=\"daily\"} 400",
         "backups{profile=\"weekly\"} 1",
         "last_verify_success{profile=\"daily\"} 1",
-        "max_age_seconds{profile=\"daily\"} 90000",
+        "max_age_seconds{profile=\"daily\"} 90060",
         "overdue{profile=\"daily\"} 0",
         "runs_total{profile=\"daily\",result=\"failed\"} 0",
         "repository_bytes 300",

@@ -34,8 +34,14 @@ fn backup(id: &str) -> ManifestHead {
 fn scrape(metrics: &Metrics, catalog: &Catalog) -> String {
     let live = Live { next_run: Some(NOW + Duration::HOUR), ..Live::default() };
     let profile = of_profile(&daily(), catalog, NOW, live, NOW);
-    let repository =
-        RepositoryHealth { error: None, free_bytes: 1, total_bytes: 2, needed_bytes: 1, unreadable: vec![] };
+    let repository = RepositoryHealth {
+        error: None,
+        free_bytes: 1,
+        total_bytes: 2,
+        needed_bytes: 1,
+        unreadable: vec![],
+        damaged: vec![],
+    };
     metrics.render(catalog, &Health::assess("0.1.0", "supabase", vec![profile], repository), NOW)
 }
 
