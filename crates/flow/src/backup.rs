@@ -183,7 +183,7 @@ async fn finish(
         let progress =
             |source_bytes| ports.observer.observe(&RunEvent::Progressed { id: id.clone(), source_bytes });
         let check = verify(&manifest, |artifact| staging.open(&artifact.path), &*ports.clock, progress);
-        limits.apply(async { Ok(check.await) }).await
+        limits.apply(async { Ok(check.await?) }).await
     };
     let proof = match proof {
         Ok(proof) => proof,

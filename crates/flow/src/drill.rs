@@ -190,7 +190,7 @@ impl Run<'_> {
                 self.ports.repository.open(id, &artifact.path)
             };
             let progress = |source_bytes| self.progress(source_bytes);
-            verify(self.manifest, open, &*self.ports.clock, progress).await
+            verify(self.manifest, open, &*self.ports.clock, progress).await?
         };
         let differences = proof.differences.iter().map(|difference| format!("files: {difference}"));
         self.report.differences.extend(differences);

@@ -53,6 +53,14 @@ impl From<InspectError> for Failure {
     }
 }
 
+/// ENFILE and EMFILE, which the standard library has no kind for.
+const TOO_MANY_FILES: [Option<i32>; 2] = [Some(23), Some(24)];
+
+/// Whether an error of reading a file says nothing about the file: it may be all right.
+pub fn is_of_the_reader(code: Code) -> bool {
+    matches!(code, Code::RepositoryUnavailable | Code::RepositoryReadOnly)
+}
+
 /// The code that an error of the file system stands for.
 pub fn io_code(error: &std::io::Error) -> Code {
     use std::io::ErrorKind;
@@ -60,6 +68,13 @@ pub fn io_code(error: &std::io::Error) -> Code {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Code::RepositoryFull,
         ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => Code::RepositoryReadOnly,
         ErrorKind::NotFound => Code::RepositoryMissing,
+        ErrorKind::StaleNetworkFileHandle
+        | ErrorKind::TimedOut
+        | ErrorKind::HostUnreachable
+        | ErrorKind::NetworkUnreachable
+        | ErrorKind::NetworkDown
+        | ErrorKind::OutOfMemory => Code::RepositoryUnavailable,
+        _ if TOO_MANY_FILES.contains(&error.raw_os_error()) => Code::RepositoryUnavailable,
         _ => Code::RepositoryIo,
     }
 }

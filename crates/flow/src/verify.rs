@@ -11,6 +11,7 @@ use supakeep_model::manifest::Manifest;
 use supakeep_model::manifest_head::Proof;
 use tokio::time::Instant;
 
+use crate::failure::{io_code, is_of_the_reader};
 use crate::inspect::Inspect;
 use crate::inspect::archive::{Contents, CustomArchive, LargeObject, Rows};
 use crate::inspect::opaque::Opaque;
@@ -41,19 +42,24 @@ pub fn inspector(part: Part, format: Format, member: Option<&Member>) -> Box<dyn
 /// Reads every file that `manifest` names, through `open`, and compares sizes, SHA-256 as stored and
 /// as decompressed, the dump's own end, and its fingerprint. `progress` is told how many of the stored
 /// bytes have been read.
+///
+/// # Errors
+///
+/// When a file cannot be read for a reason that says nothing about it: then nothing is proven either way.
 pub async fn verify(
     manifest: &Manifest,
     open: impl Fn(&Artifact) -> Result<Stored, StoreError>,
     clock: &dyn Clock,
     progress: impl Fn(u64),
-) -> Proof {
+) -> Result<Proof, StoreError> {
     let began = Instant::now();
     let mut differences = Vec::new();
     let mut read_bytes = 0;
     let mut databases = Databases::default();
     for artifact in &manifest.artifacts {
         let found = match open(artifact) {
-            Ok(stored) => verify_file(manifest, artifact, stored, &mut databases).await,
+            Ok(stored) => verify_file(manifest, artifact, stored, &mut databases).await?,
+            Err(error) if is_of_the_reader(error.code) => return Err(error),
             Err(error) => vec![error.message],
         };
         if let (false, Some(database)) = (found.is_empty(), &artifact.database) {
@@ -68,12 +74,12 @@ pub async fn verify(
         differences.push("the manifest names no file".to_owned());
     }
     let duration: Duration = began.elapsed();
-    Proof {
+    Ok(Proof {
         at: clock.now(),
         ok: differences.is_empty(),
         duration_seconds: duration.as_secs_f64(),
         differences,
-    }
+    })
 }
 
 /// What the files of each database hold together.
@@ -114,11 +120,14 @@ async fn verify_file<'a>(
     artifact: &'a Artifact,
     stored: Stored,
     databases: &mut Databases<'a>,
-) -> Vec<String> {
+) -> Result<Vec<String>, StoreError> {
     let inspector = inspector(artifact.part, manifest.head.dump.format, artifact.member.as_ref());
     let found = match read_back(stored, artifact.encoding, inspector).await {
         Ok(found) => found,
-        Err(error) => return vec![format!("it cannot be read: {error}")],
+        Err(error) if is_of_the_reader(io_code(&error)) => {
+            return Err(StoreError::new(io_code(&error), format!("{}: {error}", artifact.path)));
+        }
+        Err(error) => return Ok(vec![format!("it cannot be read: {error}")]),
     };
     let mut out = Vec::new();
     compare(&mut out, "", (artifact.bytes, &artifact.sha256), (found.stored.bytes, &found.stored.sha256));
@@ -134,7 +143,7 @@ async fn verify_file<'a>(
             }
         }
     }
-    out
+    Ok(out)
 }
 
 fn compare(out: &mut Vec<String>, what: &str, recorded: (u64, &String), found: (u64, &String)) {

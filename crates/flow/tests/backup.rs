@@ -327,7 +327,7 @@ async fn verify_finds_a_flipped_byte_a_cut_and_a_missing_file_in_every_file() {
     let check = async || {
         let open =
             |artifact: &supakeep_model::artifact::Artifact| trial.memory.open(&head.id, &artifact.path);
-        verify(&manifest, open, &*trial.clock, |_| {}).await
+        verify(&manifest, open, &*trial.clock, |_| {}).await.expect("everything can be read")
     };
     assert!(check().await.ok);
     for artifact in &manifest.artifacts {
@@ -361,17 +361,20 @@ async fn verify_compares_what_the_files_hold() {
     let print = manifest.databases[0].fingerprint.as_mut().expect("it has one");
     print.tables[1].rows += 1;
     let open = |artifact: &supakeep_model::artifact::Artifact| trial.memory.open(&head.id, &artifact.path);
-    let proof = verify(&manifest, open, &*trial.clock, |_| {}).await;
+    let proof = verify(&manifest, open, &*trial.clock, |_| {}).await.expect("everything can be read");
     assert_eq!(proof.differences, ["postgres: table public.users: 301 rows recorded, 300 found"]);
     manifest.databases[0].fingerprint.as_mut().expect("it has one").tables[1].rows -= 1;
     manifest.artifacts.retain(|artifact| artifact.path != "postgres.sql.gz");
     let open = |artifact: &supakeep_model::artifact::Artifact| trial.memory.open(&head.id, &artifact.path);
-    let proof = verify(&manifest, open, &*trial.clock, |_| {}).await;
+    let proof = verify(&manifest, open, &*trial.clock, |_| {}).await.expect("everything can be read");
     assert_eq!(proof.differences, ["postgres: no file holds its dump"]);
     manifest.artifacts.clear();
     manifest.databases.clear();
     let open = |artifact: &supakeep_model::artifact::Artifact| trial.memory.open(&head.id, &artifact.path);
-    assert!(!verify(&manifest, open, &*trial.clock, |_| {}).await.ok, "nothing to look at proves nothing");
+    assert!(
+        !verify(&manifest, open, &*trial.clock, |_| {}).await.expect("everything can be read").ok,
+        "nothing to look at proves nothing"
+    );
 }
 
 #[tokio::test]

@@ -104,7 +104,7 @@ async fn a_success_removes_nothing_of_another_profile_or_for_a_run_by_hand() {
     }
     assert_eq!(trial.recorder.pruned(), ["daily_1", "daily_2", "daily_3"]);
     // Asked for by a person, it is about all of them.
-    let removals = retention.plan(&trial.ports()).expect("it can be read");
+    let removals = retention.plan(&trial.repository, trial.now()).expect("it can be read");
     assert_eq!(removals.removals().count(), 2);
 }
 
@@ -255,7 +255,7 @@ proptest! {
             trial = trial.failing(Operation::Remove, nth, Fault::Code(Code::RepositoryIo));
         }
         let retention = retention("daily", policy);
-        let plan = retention.plan(&trial.ports()).expect("the catalog can be read");
+        let plan = retention.plan(&trial.repository, trial.now()).expect("the catalog can be read");
         prop_assert_eq!(plan.items.len(), heads.len());
         prop_assert!(plan.items.iter().all(|item| !item.reasons.is_empty()));
         let lock = trial.memory.lock().expect("nobody has it");
@@ -300,10 +300,10 @@ proptest! {
 
         // Once more with nothing new: nothing more goes, but what could not before.
         trial.repository.heal();
-        let again = retention.plan(&trial.ports()).expect("the catalog can be read");
+        let again = retention.plan(&trial.repository, trial.now()).expect("the catalog can be read");
         let report = prune(&trial.repository, &again, &*trial.recorder, &*lock);
         prop_assert!(report.failed == 0);
-        let third = retention.plan(&trial.ports()).expect("the catalog can be read");
+        let third = retention.plan(&trial.repository, trial.now()).expect("the catalog can be read");
         prop_assert_eq!(third.removals().count(), 0, "{:?}", third);
     }
 }

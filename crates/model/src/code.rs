@@ -123,6 +123,8 @@ codes! {
         "the next backup would not fit: free space, or lower repository.min_free if that is really wanted";
     RepositoryIo "repository-io" Failed true
         "the file system reported an error; look at the kernel log and the disk's health";
+    RepositoryUnavailable "repository-unavailable" Failed true
+        "the file system did not answer, or the process has too many files open: nothing is said about the files; try again";
     Busy "busy" Busy true
         "another supakeep run holds the lock of this stack; wait for it, or see `supakeep status`";
     BackupNotFound "backup-not-found" NotFound false

@@ -97,7 +97,7 @@ async fn check_files(context: &Context, manifest: &Manifest) -> Result<(), Comma
     let open =
         |artifact: &supakeep_model::artifact::Artifact| repository.open(&manifest.head.id, &artifact.path);
     let proof = tokio::select! {
-        proof = verify(manifest, open, &*context.wire.clock, |_| {}) => proof,
+        proof = verify(manifest, open, &*context.wire.clock, |_| {}) => proof?,
         () = context.cancel.cancelled() => {
             return Err(CommandError::new(Code::Cancelled, "nothing was touched"));
         }

@@ -42,6 +42,9 @@ pub(crate) async fn run(context: &Context, which: Which) -> Outcome {
         match one(context, &head, which.accept).await {
             Ok(result) => results.push(result),
             Err(error) if !which.all || error.code == Code::Cancelled => return Err(error),
+            Err(error) if error.code == Code::BackupNotFound => {
+                context.output.note(format!("{} was removed meanwhile", head.id));
+            }
             // The others are still worth looking at.
             Err(error) => failed.push((head.id.to_string(), error)),
         }
@@ -60,7 +63,7 @@ async fn one(
         let open = |artifact: &supakeep_model::artifact::Artifact| repository.open(&head.id, &artifact.path);
         let check = verify(&manifest, open, &*context.wire.clock, |_| {});
         tokio::select! {
-            proof = check => proof,
+            proof = check => proof?,
             () = context.cancel.cancelled() => {
                 return Err(CommandError::new(Code::Cancelled, "the verification was cancelled"));
             }
@@ -75,7 +78,8 @@ async fn one(
     };
     match repository.update(&head.id, &mut { note }) {
         Ok(noted) => manifest = noted,
-        Err(error) if accept => return Err(error.into()),
+        // Files that are missing since the whole backup was removed meanwhile are not damaged.
+        Err(error) if accept || error.code == Code::BackupNotFound => return Err(error.into()),
         // A full or read-only disk is no reason not to say what was found.
         Err(error) => {
             context.output.note(format!("warning[{}]: the result cannot be noted: {error}", error.code));
