@@ -99,6 +99,7 @@ impl LocalRepository {
     }
 
     /// Whoever made what is in `.incoming` does not run any more: the caller holds the lock.
+    /// What cannot be removed is no reason not to back up: it is in nobody's way.
     fn sweep(&self) -> Result<(), StoreError> {
         let incoming = self.incoming();
         for entry in fs::read_dir(&incoming).map_err(failed("read", &incoming))? {
@@ -109,7 +110,10 @@ impl LocalRepository {
             match removed {
                 // A probe of somebody who looks whether the repository can be written.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                other => other.map_err(failed("remove", &path))?,
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), "cannot remove what an unfinished run left: {error}");
+                }
+                Ok(()) => {}
             }
         }
         Ok(())

@@ -104,7 +104,7 @@ async fn dispatch(command: Command, loaded: Loaded, output: Output) -> Outcome {
         return status::live(&loaded.settings, output).await;
     }
     let cancel = cancel_on_signal()?;
-    let built = unless_cancelled(&cancel, Wire::build(loaded.settings)).await?;
+    let built = unless_cancelled(&cancel, Wire::build(loaded.settings, looks_only(&command))).await?;
     let wire = match (built, &command) {
         (Err(error), Command::Check) => return Ok(check::without_stack(output, error)),
         (built, _) => built?,
@@ -128,6 +128,15 @@ fn ends_itself(command: &Command) -> bool {
             | Command::Drill { .. }
             | Command::Delete { .. }
             | Command::Cleanup { .. }
+    )
+}
+
+/// Whether a command may take the one stack of the repository for the one that is meant, when Docker cannot
+/// be asked: the backups of one stack must not go among those of another.
+fn looks_only(command: &Command) -> bool {
+    !matches!(
+        command,
+        Command::Daemon | Command::Backup { .. } | Command::Restore { .. } | Command::Drill { .. }
     )
 }
 

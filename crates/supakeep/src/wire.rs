@@ -78,10 +78,11 @@ pub(crate) struct Wire {
 
 impl Wire {
     /// Builds the ports. Docker is asked only where nothing else says which stack is meant, so that
-    /// backups can be listed and looked at while it is down.
-    pub(crate) async fn build(settings: Settings) -> Result<Wire, CommandError> {
+    /// backups can be listed and looked at while it is down: whoever `looks_only` may then mean the one
+    /// stack that the repository has.
+    pub(crate) async fn build(settings: Settings, looks_only: bool) -> Result<Wire, CommandError> {
         let engine = connect(settings.docker_host.as_deref());
-        let stack_name = stack_name(&settings, &engine).await?;
+        let stack_name = stack_name(&settings, &engine, looks_only).await?;
         let mut settings = settings;
         if settings.stack.project.is_empty() {
             settings.stack.project.clone_from(&stack_name);
@@ -181,6 +182,7 @@ impl Wire {
 async fn stack_name(
     settings: &Settings,
     engine: &Result<Docker, StackError>,
+    looks_only: bool,
 ) -> Result<String, CommandError> {
     if !settings.stack.project.is_empty() {
         return Ok(settings.stack.project.clone());
@@ -196,7 +198,8 @@ async fn stack_name(
         return Ok(project);
     }
     match (LocalRepository::stacks(&settings.repository.path).as_slice(), own) {
-        ([one], _) => Ok(one.clone()),
+        ([one], Ok(_)) => Ok(one.clone()),
+        ([one], Err(_)) if looks_only => Ok(one.clone()),
         (_, Err(error)) => Err(error.into()),
         (found, Ok(_)) => {
             let there = if found.is_empty() { "none".to_owned() } else { found.join(", ") };

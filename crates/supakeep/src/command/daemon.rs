@@ -14,6 +14,8 @@ use crate::wire::Wire;
 
 pub(crate) async fn run(context: Context) -> Outcome {
     let Context { wire, cancel, .. } = context;
+    // An address that is none gets no better by waiting.
+    wire.engine().map_err(|error| CommandError::new(Code::ConfigInvalid, error.message))?;
     let settings = &wire.settings;
     let spec = DaemonSpec {
         stack: wire.stack_name.clone(),

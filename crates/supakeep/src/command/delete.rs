@@ -21,23 +21,37 @@ pub(crate) async fn run(context: &Context, ids: &[String], yes: bool) -> Outcome
     let lock = repository.lock()?;
     let chosen = choose(context, &asked_for)?;
     let mut deleted = Vec::new();
-    for head in &chosen {
-        if context.cancel.is_cancelled() {
-            let message = format!("{} of {} were deleted", deleted.len(), chosen.len());
-            return Err(CommandError::new(Code::Cancelled, message));
-        }
-        repository.remove(&head.id)?;
-        if !context.output.json {
-            context.output.line(format!("deleted {}", head.id));
-        }
-        deleted.push(&head.id);
-    }
+    let ended = remove(context, &chosen, &mut deleted);
+    // What is gone is gone, however it ended.
     if context.output.json {
         context.output.json(&serde_json::json!({ "deleted": deleted }));
     }
     context.link(chosen.iter().filter_map(|head| head.profile.as_deref()));
     drop(lock);
-    Ok(ExitCode::SUCCESS)
+    match ended {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) if context.output.json => Err(error.after_result()),
+        Err(error) => Err(error),
+    }
+}
+
+fn remove<'a>(
+    context: &Context,
+    chosen: &'a [ManifestHead],
+    deleted: &mut Vec<&'a BackupId>,
+) -> Result<(), CommandError> {
+    for head in chosen {
+        if context.cancel.is_cancelled() {
+            let message = format!("{} of {} were deleted", deleted.len(), chosen.len());
+            return Err(CommandError::new(Code::Cancelled, message));
+        }
+        context.wire.repository.remove(&head.id)?;
+        if !context.output.json {
+            context.output.line(format!("deleted {}", head.id));
+        }
+        deleted.push(&head.id);
+    }
+    Ok(())
 }
 
 /// The backups that are meant, if they may go.

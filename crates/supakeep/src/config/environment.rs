@@ -12,6 +12,9 @@ const PREFIX: &str = "SUPAKEEP_";
 /// Variables with that beginning that are no configuration keys.
 const OTHERS: [&str; 2] = ["SUPAKEEP_CONFIG", "SUPAKEEP_DOCKER_GID"];
 
+/// What a variable is called as the source of a value.
+const METADATA: &str = "environment variable ";
+
 /// Names that people have in their `.env` already, and the keys they stand for. They are defaults: the
 /// file and our own variables win.
 const OLD_NAMES: [(&str, &[&str]); 7] = [
@@ -33,7 +36,7 @@ pub(super) struct Variable {
 
 impl Provider for Variable {
     fn metadata(&self) -> Metadata {
-        Metadata::named(format!("environment variable {}", self.name))
+        Metadata::named(format!("{METADATA}{}", self.name))
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, Error> {
@@ -58,6 +61,11 @@ pub(super) fn own(environment: &[(String, String)], profiles: &[String]) -> Vec<
             value: value.clone(),
         })
         .collect()
+}
+
+/// Whether the source of a value is one of our variables.
+pub(super) fn is_own(metadata: &str) -> bool {
+    metadata.strip_prefix(METADATA).is_some_and(|name| name.starts_with(PREFIX))
 }
 
 fn is_other(name: &str) -> bool {

@@ -27,7 +27,28 @@ pub(super) struct Tree {
     pub(super) top: Dict,
 }
 
+/// Where a value can come from, in the order of precedence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Layer {
+    /// A variable that people have anyway.
+    OldVariable,
+    /// The file.
+    File,
+    /// A variable of ours.
+    OwnVariable,
+}
+
 impl Tree {
+    /// Which layer a value came from.
+    pub(super) fn layer(&self, value: &Value) -> Layer {
+        let metadata = self.figment.get_metadata(value.tag());
+        match metadata.map(|metadata| (metadata.source.is_some(), metadata.name.as_ref())) {
+            Some((false, name)) if environment::is_own(name) => Layer::OwnVariable,
+            Some((false, _)) => Layer::OldVariable,
+            _ => Layer::File,
+        }
+    }
+
     /// Where a value came from, for people.
     pub(super) fn origin(&self, value: &Value) -> String {
         let Some(metadata) = self.figment.get_metadata(value.tag()) else {

@@ -1,5 +1,6 @@
 //! Reading values out of the tree, collecting faults instead of stopping at the first.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
@@ -252,10 +253,11 @@ impl<'a> Reader<'a> {
         file_name: &'static str,
     ) -> Option<Secret<String>> {
         let (direct, file) = (section.take(name), section.take(file_name));
+        let (direct, file) = self.later(section, (name, direct), (file_name, file));
         let (from, found) = match (&direct, &file) {
             (None, None) => return None,
             (_, Some(path)) => (file_name, self.secret_file(section, file_name, path)?),
-            (Some(value), None) => match text(value) {
+            (Some(value), None) => match as_written(value) {
                 Some(text) => (name, text),
                 None => {
                     self.complain(section, name, "text is wanted here".to_owned());
@@ -270,6 +272,25 @@ impl<'a> Reader<'a> {
         let origin = if from == name { &direct } else { &file };
         self.show(section, name, "[redacted]".to_owned(), origin.as_ref());
         Some(Secret::new(found))
+    }
+
+    /// Of two keys for the same thing the one of the later layer counts; both in one layer are a fault.
+    fn later(
+        &mut self,
+        section: &Section,
+        (name, one): (&str, Option<Value>),
+        (other_name, other): (&str, Option<Value>),
+    ) -> (Option<Value>, Option<Value>) {
+        let (Some(a), Some(b)) = (&one, &other) else { return (one, other) };
+        match self.tree.layer(a).cmp(&self.tree.layer(b)) {
+            Ordering::Less => (None, other),
+            Ordering::Greater => (one, None),
+            Ordering::Equal => {
+                let both = format!("{} is set too: leave one of them out", section.key(other_name));
+                self.complain(section, name, both);
+                (one, None)
+            }
+        }
     }
 
     fn secret_file(&mut self, section: &Section, name: &str, value: &Value) -> Option<String> {
@@ -318,8 +339,13 @@ fn innermost(value: &Value) -> &Value {
 
 /// A scalar as text.
 fn text(value: &Value) -> Option<String> {
+    as_written(value).map(|text| text.trim().to_owned())
+}
+
+/// The same with the blanks around it: they can be part of a password.
+fn as_written(value: &Value) -> Option<String> {
     match value {
-        Value::String(_, text) => Some(text.trim().to_owned()),
+        Value::String(_, text) => Some(text.clone()),
         Value::Num(_, Num::I64(number)) => Some(number.to_string()),
         Value::Num(_, number) => number
             .to_u128()

@@ -93,17 +93,21 @@ const MOST_ENCODERS: usize = 4;
 pub(super) fn read(reader: &mut Reader<'_>, sources: &Sources, now: OffsetDateTime) -> Option<Settings> {
     let mut top = reader.top();
     let zone = reader.parsed(&mut top, "timezone", "UTC", Zone::parse);
-    let (stack, databases, stack_folder, timing) = stack(reader, &mut top)?;
+    let stack = stack(reader, &mut top);
     let docker_host = docker(reader, &mut top, sources);
     let repository = repository(reader, &mut top);
-    let (dump, transport, encoders, stall, lock_wait) = dumping(reader, &mut top)?;
+    let dumping = dumping(reader, &mut top);
     let zone = zone.unwrap_or_else(Zone::utc);
-    let profiles = profiles(reader, &mut top, &dump, &zone, now);
+    let dump_base = dumping.as_ref().map(|(dump, ..)| dump.clone()).unwrap_or_default();
+    let profiles = profiles(reader, &mut top, &dump_base, &zone, now);
     let drill = drill(reader, &mut top, &zone);
     let http = http(reader, &mut top);
     let grace = daemon(reader, &mut top);
     let log = log(reader, &mut top);
     reader.no_others(&top);
+    // Only now: everything has been read, and every fault noted.
+    let (stack, databases, stack_folder, timing) = stack?;
+    let (dump, transport, encoders, stall, lock_wait) = dumping?;
     let spec = StackSpec { wait: timing, stall, lock_wait, ..stack };
     Some(Settings {
         zone,

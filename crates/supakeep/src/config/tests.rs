@@ -64,6 +64,44 @@ fn a_variable_means_the_profile_of_the_file_however_its_name_is_written() {
 }
 
 #[test]
+fn no_fault_hides_another() {
+    let toml = "unknown = 1\n[stack]\nuser = \"\"\nroot_key = \"key\"\nwait = \"soon\"\n\
+                [dump]\ntransport = \"pigeon\"\n[http]\nlisten = \"here\"\n[drill]\nschedule = \"never\"\n";
+    let found = faults(toml, &[]);
+    let keys: Vec<_> = found.iter().map(|fault| fault.key.as_str()).collect();
+    for key in [
+        "stack.user",
+        "stack.root_key",
+        "stack.wait",
+        "dump.transport",
+        "http.listen",
+        "drill.schedule",
+        "unknown",
+    ] {
+        assert!(keys.contains(&key), "{key}: {keys:?}");
+    }
+}
+
+#[test]
+fn of_a_secret_and_its_file_the_later_layer_counts() {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    writeln!(file, "from the file ").expect("room for a file");
+    let path = file.path().display().to_string();
+    let toml = format!("[stack]\npassword_file = \"{path}\"\n");
+    let password = |toml: &str, environment: &[(&str, &str)]| {
+        let password = read(toml, environment).stack.password;
+        password.map(|password| password.expose().clone())
+    };
+    assert_eq!(password(&toml, &[]).as_deref(), Some("from the file "));
+    assert_eq!(password(&toml, &[("POSTGRES_PASSWORD", "old")]).as_deref(), Some("from the file "));
+    assert_eq!(password(&toml, &[("SUPAKEEP_STACK__PASSWORD", " new ")]).as_deref(), Some(" new "));
+    let both = [("SUPAKEEP_STACK__PASSWORD", "a"), ("SUPAKEEP_STACK__PASSWORD_FILE", path.as_str())];
+    let found = faults("", &both);
+    assert_eq!(found.len(), 1);
+    assert!(found[0].message.contains("stack.password_file is set too"), "{}", found[0]);
+}
+
+#[test]
 fn the_readme_s_configuration_is_one() {
     let readme = include_str!("../../../../README.md");
     let toml = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
