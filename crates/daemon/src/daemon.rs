@@ -141,8 +141,9 @@ impl Daemon {
             status: self.status,
             make_ports,
             cancel_runs: CancellationToken::new(),
+            stop: stop.clone(),
         };
-        let ended = supervisor.run(ticks, incoming, stop.clone(), self.spec.grace).await;
+        let ended = supervisor.run(ticks, incoming, self.spec.grace).await;
         // Where it was not told to stop, the others do not know yet.
         stop.cancel();
         ticker.stop().await;

@@ -66,6 +66,8 @@ pub(crate) struct Supervisor {
     pub(crate) make_ports: MakePorts,
     /// Cancels the run in progress.
     pub(crate) cancel_runs: CancellationToken,
+    /// Ends the daemon.
+    pub(crate) stop: CancellationToken,
 }
 
 /// What changes while it runs.
@@ -81,21 +83,23 @@ struct Plans {
 }
 
 impl Supervisor {
-    /// Runs until `stop` is cancelled; then no new run starts, and the one in progress has `grace` to
+    /// Runs until it is told to stop; then no new run starts, and the one in progress has `grace` to
     /// end before it is cancelled too.
     pub(crate) async fn run(
         self,
         mut ticks: mpsc::Receiver<()>,
         mut requests: mpsc::Receiver<RunRequest>,
-        stop: CancellationToken,
         grace: std::time::Duration,
     ) -> Result<(), TicksEnded> {
         let mut plans = self.begin();
         let ended = loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => break Ok(()),
-                head = ended(&mut plans.running) => self.after(&mut plans, head).await,
+                () = self.stop.cancelled() => break Ok(()),
+                head = ended(&mut plans.running) => {
+                    self.after(&mut plans, head);
+                    self.look().await;
+                }
                 Some(request) = requests.recv() => self.take_request(&mut plans, request).await,
                 tick = ticks.recv() => match tick {
                     Some(()) => self.tick(&mut plans).await,
@@ -189,7 +193,8 @@ impl Supervisor {
             return;
         }
         let repository = Arc::clone(&self.repository);
-        let lock = match at_disk(move || repository.lock()).await {
+        let Some(lock) = self.at_disk(move || repository.lock()).await else { return };
+        let lock = match lock {
             Err(error) if error.code == Code::Busy => {
                 tracing::debug!("waiting for the lock: {error}");
                 return;
@@ -229,11 +234,10 @@ impl Supervisor {
         }
     }
 
-    async fn after(&self, plans: &mut Plans, ended: Result<ManifestHead, JoinError>) {
+    fn after(&self, plans: &mut Plans, ended: Result<ManifestHead, JoinError>) {
         let now = self.clock.now();
         let Some(Running { profile, plan, spec, .. }) = plans.running.take() else { return };
         let head = ended.unwrap_or_else(|error| self.died(&spec, &error));
-        self.look().await;
         let retryable = head.error.as_ref().is_some_and(|error| error.code.is_retryable());
         if let (true, Some(plan)) = (retryable, plan) {
             self.plan_retry(plans, &profile, &plan, now);
@@ -285,10 +289,19 @@ impl Supervisor {
     /// Other commands change the repository too; and a disk can go away.
     async fn look(&self) {
         let (repository, now) = (Arc::clone(&self.repository), self.clock.now());
-        let (view, catalog) =
-            at_disk(move || (RepositoryView::of(&*repository, now), repository.catalog())).await;
+        let look = move || (RepositoryView::of(&*repository, now), repository.catalog());
+        let Some((view, catalog)) = self.at_disk(look).await else { return };
         self.status.set_repository(view);
         self.status.set_catalog(catalog);
+    }
+
+    /// Does `work` where a disk that does not answer holds up nothing else, least of all the end of the
+    /// daemon; then nothing comes of it. What panics in it, panics here.
+    async fn at_disk<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        match self.stop.run_until_cancelled(tokio::task::spawn_blocking(work)).await? {
+            Ok(done) => Some(done),
+            Err(error) => error.try_into_panic().map(|panic| std::panic::resume_unwind(panic)).ok(),
+        }
     }
 
     fn show_next_runs(&self, plans: &Plans, now: OffsetDateTime) {
@@ -310,19 +323,7 @@ impl Supervisor {
                 ended(&mut plans.running).await
             }
         };
-        self.after(&mut plans, head).await;
-    }
-}
-
-/// Does `work` where a disk that does not answer holds up nothing else. What panics in it, panics here.
-async fn at_disk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // Only the end of the runtime cancels it, and that ends the caller too.
-            Err(_) => std::future::pending().await,
-        },
+        self.after(&mut plans, head);
     }
 }
 

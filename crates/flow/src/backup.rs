@@ -63,12 +63,35 @@ pub struct BackupSpec {
     pub min_free_bytes: u64,
     /// Whether vault secrets without a root key are an error.
     pub root_key_required: bool,
-    /// The commit of the stack's folder, where it is known.
-    pub git_commit: Option<String>,
+    /// The commit that the stack's folder is at.
+    pub commit: CommitOf,
     /// The longest it may take.
     pub deadline: Duration,
     /// What makes it.
     pub build: Build,
+}
+
+/// Tells the commit that the stack's folder is at, where that is known. It is asked for every backup: stacks
+/// are updated while the daemon runs.
+#[derive(Clone)]
+pub struct CommitOf(Arc<dyn Fn() -> Option<String> + Send + Sync>);
+
+impl CommitOf {
+    /// As `read` tells it, from files that may be on a disk that does not answer.
+    pub fn new(read: impl Fn() -> Option<String> + Send + Sync + 'static) -> CommitOf {
+        CommitOf(Arc::new(read))
+    }
+
+    async fn read(&self) -> Option<String> {
+        let read = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || read()).await.unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for CommitOf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CommitOf")
+    }
 }
 
 /// What a backup needs from outside.
@@ -133,7 +156,7 @@ async fn make(
     enter(ports, &draft.head.id, Phase::Connect, "", None);
     let connected = ports.stack.connect(draft.head.id.as_str()).await?;
     let server = &**server_slot.insert(connected);
-    draft.describe(server.facts(), spec);
+    draft.describe(server.facts(), spec.commit.read().await);
     kill_point("backup-connected");
     source::check_privileges(server.facts())?;
     let ended = server.terminate().await?;

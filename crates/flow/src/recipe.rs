@@ -1,7 +1,5 @@
 //! From a profile, or a person's wish, to the specification of a backup.
 
-use std::sync::Arc;
-
 use supakeep_model::dump::DumpSpec;
 use supakeep_model::manifest_head::{Build, Trigger};
 use supakeep_model::naming::{Kind, profile_prefix};
@@ -10,13 +8,10 @@ use supakeep_model::profile::Profile;
 use supakeep_model::zone::Zone;
 use supakeep_model::{Duration, OffsetDateTime};
 
-use crate::backup::{BackupSpec, TransportChoice};
-
-/// Tells the commit that the stack's folder is at, where it is known.
-pub type CommitOf = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+use crate::backup::{BackupSpec, CommitOf, TransportChoice};
 
 /// What all backups of a stack have in common.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Recipe {
     /// The zone of the times in names.
     pub zone: Zone,
@@ -30,9 +25,8 @@ pub struct Recipe {
     pub min_free_bytes: u64,
     /// Whether vault secrets without a root key are an error.
     pub root_key_required: bool,
-    /// Tells the commit that the stack's folder is at. Asked for every backup: stacks are updated while
-    /// the daemon runs.
-    pub git_commit: CommitOf,
+    /// The commit that the stack's folder is at.
+    pub commit: CommitOf,
     /// What makes the backups.
     pub build: Build,
     /// What is asked of pg_dump for a backup without a profile.
@@ -110,7 +104,7 @@ impl Recipe {
             gate: None,
             min_free_bytes: self.min_free_bytes,
             root_key_required: self.root_key_required,
-            git_commit: (self.git_commit)(),
+            commit: self.commit.clone(),
             deadline,
             build: self.build.clone(),
         }

@@ -1,9 +1,9 @@
 //! Backups that succeed: what is in them, in which order it is made, and what they are compared with.
 
 use std::io::Read as _;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
-use supakeep_flow::backup::TransportChoice;
+use supakeep_flow::backup::{CommitOf, TransportChoice};
 use supakeep_flow::ports::Repository as _;
 use supakeep_flow::verify::verify;
 use supakeep_model::artifact::Part;
@@ -93,9 +93,9 @@ async fn the_manifest_tells_what_is_in_it() {
 #[tokio::test]
 async fn the_commit_of_the_stacks_folder_is_read_for_each_backup() {
     let mut trial = Trial::default();
-    let commits = Arc::new(Mutex::new(vec!["second", "first"]));
-    trial.recipe.git_commit =
-        Arc::new(move || commits.lock().expect("nobody panicked").pop().map(str::to_owned));
+    let commits = Mutex::new(vec!["second", "first"]);
+    trial.recipe.commit =
+        CommitOf::new(move || commits.lock().expect("nobody panicked").pop().map(str::to_owned));
     let commits = [trial.backup().await, trial.backup().await].map(|head| head.stack.git_commit);
     assert_eq!(commits, [Some("first".to_owned()), Some("second".to_owned())]);
 }

@@ -35,6 +35,11 @@ use crate::logging;
 use crate::output::Output;
 use crate::wire::{Wire, load_configuration};
 
+/// Threads that run tasks. A run and a drill each hold one while they put files on the disk.
+const WORKERS: usize = 4;
+/// How long what is still at work on the disk at the end may take.
+const LAST_WORK: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// How a command ended.
 pub(crate) type Outcome = Result<ExitCode, CommandError>;
 
@@ -96,7 +101,11 @@ pub(crate) fn run(cli: Cli, output: Output) -> Outcome {
         return Ok(config::run(&loaded, output));
     }
     start_log(&cli.command, &loaded, output);
-    runtime()?.block_on(dispatch(cli.command, loaded, output))
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(dispatch(cli.command, loaded, output));
+    // A thread that waits for a disk that does not answer must not keep the process.
+    runtime.shutdown_timeout(LAST_WORK);
+    outcome
 }
 
 async fn dispatch(command: Command, loaded: Loaded, output: Output) -> Outcome {
@@ -192,7 +201,7 @@ fn start_log(command: &Command, loaded: &Loaded, output: Output) {
 
 fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(WORKERS)
         .enable_all()
         .build()
         .map_err(|error| CommandError::new(Code::Internal, format!("cannot start: {error}")))

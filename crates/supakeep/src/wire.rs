@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bollard::Docker;
 use supakeep_docker::{DockerSites, DockerStack, RootKey, StackSpec, connect, own_project};
-use supakeep_flow::backup::Ports;
+use supakeep_flow::backup::{CommitOf, Ports};
 use supakeep_flow::cycle::Retention;
 use supakeep_flow::drill::{DrillPorts, DrillSpec};
 use supakeep_flow::ports::{Clock, Observer, Repository, StackError};
@@ -164,7 +164,7 @@ impl Wire {
             encoders: settings.encoders,
             min_free_bytes: settings.repository.min_free_bytes,
             root_key_required: settings.stack.root_key != RootKey::None,
-            git_commit: Arc::new(move || stack_folder.as_deref().and_then(git::commit)),
+            commit: CommitOf::new(move || stack_folder.as_deref().and_then(git::commit)),
             build: build(),
             dump: settings.dump.clone(),
             deadline: MANUAL_DEADLINE,

@@ -1,8 +1,6 @@
 //! Profiles, recipes and records that tests begin with.
 
-use std::sync::Arc;
-
-use supakeep_flow::backup::TransportChoice;
+use supakeep_flow::backup::{CommitOf, TransportChoice};
 use supakeep_flow::recipe::Recipe;
 use supakeep_model::code::Code;
 use supakeep_model::dump::DumpSpec;
@@ -32,7 +30,7 @@ pub fn recipe() -> Recipe {
         encoders: 2,
         min_free_bytes: 0,
         root_key_required: true,
-        git_commit: Arc::new(|| None),
+        commit: CommitOf::new(|| None),
         build: Build { version: "0.1.0".into(), revision: "abc".into() },
         dump: DumpSpec::default(),
         deadline: Duration::hours(24),

@@ -68,6 +68,7 @@ impl Setting {
         let all: Vec<Arc<dyn Observer>> = vec![status.clone(), metrics.clone(), trial.recorder.clone()];
         let observer: Arc<dyn Observer> = Arc::new(Everybody(all));
         let ports = supakeep_flow::backup::Ports { observer: Arc::clone(&observer), ..trial.ports() };
+        let stop = CancellationToken::new();
         let supervisor = Supervisor {
             recipe: trial.recipe.clone(),
             retention: Retention::of(&profiles, &zone),
@@ -77,11 +78,11 @@ impl Setting {
             status: Arc::clone(&status),
             make_ports: make_ports.unwrap_or_else(|| Arc::new(move || Ok(ports.clone()))),
             cancel_runs: CancellationToken::new(),
+            stop: stop.clone(),
         };
         let (ticks, incoming_ticks) = mpsc::channel(1);
         let (requests, incoming) = mpsc::channel(8);
-        let stop = CancellationToken::new();
-        let task = tokio::spawn(supervisor.run(incoming_ticks, incoming, stop.clone(), grace));
+        let task = tokio::spawn(supervisor.run(incoming_ticks, incoming, grace));
         Watch { trial, status, metrics, ticks, requests, stop, task }
     }
 }

@@ -59,8 +59,8 @@ impl Draft {
         }
     }
 
-    pub(super) fn describe(&mut self, facts: &ServerFacts, spec: &BackupSpec) {
-        self.head.stack = StackRecord { git_commit: spec.git_commit.clone(), ..facts.record.clone() };
+    pub(super) fn describe(&mut self, facts: &ServerFacts, git_commit: Option<String>) {
+        self.head.stack = StackRecord { git_commit, ..facts.record.clone() };
         self.settings.clone_from(&facts.settings);
     }
 

@@ -182,6 +182,17 @@ async fn a_run_that_does_not_end_in_time_is_cancelled_and_cleaned_up() {
 }
 
 #[tokio::test]
+async fn a_disk_that_does_not_answer_does_not_keep_it_from_ending() {
+    let watch = Setting::of(Trial::default()).start();
+    watch.trial.repository.break_down(Operation::Lock, Fault::Hang);
+    assert_eq!(watch.ask("daily").await, Ok(()));
+    watch.stop.cancel();
+    let ended = tokio::time::timeout(Real::from_secs(5), watch.task).await;
+    watch.trial.repository.heal();
+    assert_eq!(ended.expect("it ends").expect("no panic"), Ok(()));
+}
+
+#[tokio::test]
 async fn without_ticks_it_ends_with_an_error_rather_than_do_nothing() {
     let watch = Setting::of(Trial::default()).start();
     drop(watch.ticks);
