@@ -1,6 +1,8 @@
 -- About 1 GB of plain dump: chat messages with JSON, uuids and timestamps, and embeddings as vectors.
 -- The same rows every time: nothing here is random. :rows messages, :vectors embeddings.
 
+-- Containers have 64 MiB of shared memory, less than parallel workers ask for.
+SET max_parallel_maintenance_workers = 0;
 \set ON_ERROR_STOP on
 SET client_min_messages = warning;
 CREATE SCHEMA bench;

@@ -76,7 +76,8 @@ fn sigterm_at_any_moment_ends_cleanly() {
 #[test]
 fn sigkill_at_any_moment_loses_nothing() {
     let stack = Stack::private(Pg::V17, &["db"]);
-    signalled(&stack, "-KILL");
+    let ends = signalled(&stack, "-KILL");
+    assert!(ends.contains(&None), "every run ended before it was killed: {ends:?}");
 }
 
 #[test]

@@ -22,6 +22,7 @@ use crate::drills::{Drills, DrillsSpec};
 use crate::http::{Interface, router};
 use crate::log::LogObserver;
 use crate::metrics::Metrics;
+use crate::rounds::{Rounds, RoundsSpec};
 use crate::status::{RepositoryView, Status, StatusSpec};
 use crate::supervisor::{Supervisor, TicksEnded};
 use crate::ticker::Ticker;
@@ -70,6 +71,7 @@ pub struct Daemon {
     status: Arc<Status>,
     metrics: Arc<Metrics>,
     drills: Option<DrillsSpec>,
+    rounds: Option<RoundsSpec>,
 }
 
 /// Tells an event to everybody.
@@ -99,13 +101,19 @@ impl Daemon {
         };
         let metrics = Arc::new(Metrics::new(&spec.recipe.build, &spec.profiles));
         let status = Arc::new(Status::new(status_spec, catalog, view));
-        Daemon { spec, repository, clock, status, metrics, drills: None }
+        Daemon { spec, repository, clock, status, metrics, drills: None, rounds: None }
     }
 
     /// With drills.
     #[must_use]
     pub fn with_drills(self, drills: DrillsSpec) -> Daemon {
         Daemon { drills: Some(drills), ..self }
+    }
+
+    /// With rounds through the repository.
+    #[must_use]
+    pub fn with_rounds(self, rounds: Option<RoundsSpec>) -> Daemon {
+        Daemon { rounds, ..self }
     }
 
     /// Who is told what happens in a run.
@@ -132,6 +140,14 @@ impl Daemon {
             status: Arc::clone(&self.status),
         });
         let drills = drills.map(|drills| tokio::spawn(drills.run(stop.clone())));
+        let rounds = self.rounds.map(|spec| Rounds {
+            spec,
+            repository: Arc::clone(&self.repository),
+            clock: Arc::clone(&self.clock),
+            observer: Arc::clone(&observer),
+            status: Arc::clone(&self.status),
+        });
+        let rounds = rounds.map(|rounds| tokio::spawn(rounds.run(stop.clone())));
         let supervisor = Supervisor {
             recipe: self.spec.recipe,
             retention: self.spec.retention,
@@ -147,10 +163,10 @@ impl Daemon {
         // Where it was not told to stop, the others do not know yet.
         stop.cancel();
         ticker.stop().await;
-        if let Some(drills) = drills
-            && let Err(error) = drills.await
-        {
-            tracing::error!(code = %Code::Internal, "drills have died: {error}");
+        for task in [drills, rounds].into_iter().flatten() {
+            if let Err(error) = task.await {
+                tracing::error!(code = %Code::Internal, "drills or rounds have died: {error}");
+            }
         }
         // Connections that are kept open by their clients end with the process.
         let _ = tokio::time::timeout(HTTP_END, http).await;
@@ -179,6 +195,10 @@ impl Daemon {
         if let Some(schedule) = self.drills.as_ref().and_then(|drills| drills.schedule.as_ref()) {
             let next = schedule.next_after(now).map(|slot| show_time(slot.at)).unwrap_or_default();
             tracing::info!(next, "drills are scheduled");
+        }
+        if let Some(schedule) = self.rounds.as_ref().map(|rounds| &rounds.schedule) {
+            let next = schedule.next_after(now).map(|slot| show_time(slot.at)).unwrap_or_default();
+            tracing::info!(next, "old backups are read again on schedule");
         }
         for profile in &self.spec.profiles {
             let next = profile.schedule.next_after(now).map(|slot| show_time(slot.at)).unwrap_or_default();

@@ -5,10 +5,12 @@ mod drills;
 mod http;
 mod log;
 mod metrics;
+mod rounds;
 mod status;
 mod supervisor;
 mod ticker;
 
 pub use daemon::{Daemon, DaemonError, DaemonSpec, MakePorts};
 pub use drills::{DrillsSpec, MakeDrillPorts, SpecifyDrill};
+pub use rounds::RoundsSpec;
 pub use status::{RepositoryView, Status, StatusSpec};

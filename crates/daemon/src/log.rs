@@ -31,6 +31,7 @@ impl Observer for LogObserver {
                 let slot = show_time(*slot);
                 tracing::warn!(profile, slot, reason, "a scheduled backup was skipped");
             }
+            RunEvent::Verified { head } => verified(head),
             RunEvent::Drilled { head } => drilled(head),
             RunEvent::Pruned { id, profile, stored_bytes } => {
                 let profile = profile.as_deref().unwrap_or("-");
@@ -46,6 +47,17 @@ impl Observer for LogObserver {
 /// A value as manifests and the HTTP interface write it.
 fn word(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn verified(head: &ManifestHead) {
+    let Some(proof) = &head.verified else { return };
+    let (id, seconds) = (&head.id, proof.duration_seconds);
+    if proof.ok {
+        tracing::info!(%id, seconds, "read again: its files are what was written");
+    } else {
+        let (code, differences) = (Code::VerifyFailed, proof.differences.join("; "));
+        tracing::error!(%id, seconds, code = %code, hint = code.hint(), "read again, and damaged: {differences}");
+    }
 }
 
 fn drilled(head: &ManifestHead) {

@@ -30,13 +30,26 @@ pub struct RepositoryView {
 }
 
 impl RepositoryView {
-    /// Looks at the repository; tries to write to it. `otherwise` stands for what cannot be found out.
+    /// Looks at the repository and makes it ready. `otherwise` stands for what cannot be found out.
     pub fn of(repository: &dyn Repository, otherwise: OffsetDateTime) -> RepositoryView {
-        let error = repository.prepare().err().map(|error| error.message);
+        let ready = repository.prepare();
+        RepositoryView::with(ready, repository, otherwise)
+    }
+
+    /// The same, and makes nothing.
+    pub fn looking(repository: &dyn Repository, otherwise: OffsetDateTime) -> RepositoryView {
+        RepositoryView::with(repository.writable(), repository, otherwise)
+    }
+
+    fn with(
+        ready: Result<(), StoreError>,
+        repository: &dyn Repository,
+        otherwise: OffsetDateTime,
+    ) -> RepositoryView {
         RepositoryView {
+            error: ready.err().map(|error| error.message),
             first_start: repository.first_start().unwrap_or(otherwise),
             space: repository.space().unwrap_or_default(),
-            error,
         }
     }
 }
@@ -213,6 +226,7 @@ impl Observer for Status {
             }
             RunEvent::Entered { .. }
             | RunEvent::Progressed { .. }
+            | RunEvent::Verified { .. }
             | RunEvent::Drilled { .. }
             | RunEvent::Pruned { .. }
             | RunEvent::Fault { .. } => {}

@@ -42,11 +42,12 @@ impl Server for DockerServer {
     async fn root_key(&self) -> Result<Option<Secret<Vec<u8>>>, StackError> {
         let RootKey::At(path) = &self.client.spec.root_key else { return Ok(None) };
         let first = self.read_key(path, None).await;
+        let by_owner = || self.read_key(path, Some("postgres".to_owned()));
         match first {
-            // In some images an exec runs as a user who may not read it; its owner may.
-            Err(error) if error.message.contains("Permission denied") => {
-                self.read_key(path, Some("postgres".to_owned())).await
-            }
+            // In some images an exec runs as a user who may not read it, or may not even see whether it is
+            // there; its owner may.
+            Err(error) if error.message.contains("Permission denied") => by_owner().await,
+            Ok(None) => Ok(by_owner().await.unwrap_or_default()),
             other => other,
         }
     }

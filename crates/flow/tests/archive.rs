@@ -144,6 +144,16 @@ async fn a_folder_has_a_file_for_everything() {
 }
 
 #[tokio::test]
+async fn a_folder_of_more_files_than_a_manifest_should_hold_is_refused() {
+    let large_objects = (1..=20_001).map(|oid| (oid, vec![])).collect();
+    let mut trial = trial(Compression::None, false);
+    trial.stack = ScriptedStack::new(&[Database { large_objects, ..Database::new("postgres") }]);
+    let error = trial.backup().await.error.expect("it is refused");
+    assert_eq!(error.code, Code::DumpUnsupported, "{}", error.message);
+    assert!(error.message.contains("custom is one"), "{}", error.message);
+}
+
+#[tokio::test]
 async fn a_folder_that_pg_restore_could_not_read_is_refused() {
     let head = trial(Compression::Zstd(3), false).backup().await;
     assert_eq!(head.error.expect("why").code, Code::DumpUnsupported);

@@ -11,6 +11,7 @@ use supakeep_model::code::Code;
 use supakeep_model::dump::{Compression, DumpSpec, Format, Scope};
 use supakeep_model::event::{Phase, RunEvent};
 use supakeep_model::fingerprint::Dialect;
+use supakeep_model::manifest::Manifest;
 use supakeep_model::manifest_head::{ManifestHead, Outcome};
 use supakeep_model::naming::Kind;
 use supakeep_testkit::{Call, Database, FaultyRepository, GLOBALS, Operation, START, Script, Trial};
@@ -279,9 +280,10 @@ async fn much_less_than_before_is_suspect_and_does_not_count() {
     assert_eq!(trial.memory.links()["latest"], good.id.as_str());
     // It is compared with the last good one again, not with the suspect one.
     assert_eq!(trial.backup().await.outcome, Outcome::Suspect);
-    let mut accepted = trial.manifest(&suspect);
-    accepted.head.suspicion.as_mut().expect("why").accepted_at = Some(trial.now());
-    trial.memory.amend(&accepted).expect("it is there");
+    let accept = |manifest: &mut Manifest| {
+        manifest.head.suspicion.as_mut().expect("why").accepted_at = Some(trial.now());
+    };
+    trial.memory.update(&suspect.id, &mut { accept }).expect("it is there");
     assert_eq!(trial.backup().await.outcome, Outcome::Complete);
 }
 

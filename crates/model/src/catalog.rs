@@ -116,6 +116,14 @@ impl Catalog {
         self.backups().filter(|head| head.verified.as_ref().is_some_and(|proof| !proof.ok))
     }
 
+    /// Backups whose files were last read before `at`, or never: those that wait longest first.
+    pub fn unread_since(&self, at: OffsetDateTime) -> Vec<&ManifestHead> {
+        let read = |head: &ManifestHead| head.verified.as_ref().map(|proof| proof.at);
+        let mut out: Vec<_> = self.backups().filter(|head| read(head).is_none_or(|read| read < at)).collect();
+        out.sort_by_key(|head| read(head));
+        out
+    }
+
     /// Every run of `profile`, failed ones included, newest first.
     pub fn of_profile<'a>(&'a self, profile: &'a str) -> impl Iterator<Item = &'a ManifestHead> {
         self.entries().filter(move |head| head.profile.as_deref() == Some(profile))

@@ -126,6 +126,11 @@ pub enum RunEvent {
         /// Why: `busy`, or missed with `catch_up = false`.
         reason: &'static str,
     },
+    /// The files of a backup were read again, on schedule.
+    Verified {
+        /// The record, with the new result in it.
+        head: Box<ManifestHead>,
+    },
     /// A backup was restored into a scratch server and compared.
     Drilled {
         /// The record, with the new result in it.

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use crate::catalog::Catalog;
 use crate::code::Code;
 use crate::id::BackupId;
-use crate::manifest_head::Outcome;
+use crate::manifest_head::{ManifestHead, Outcome};
 use crate::profile::Profile;
 use crate::quantity::{show_bytes, show_duration, show_time};
 
@@ -142,6 +142,51 @@ pub struct SkippedSlot {
     pub reason: &'static str,
 }
 
+/// What is wrong, and how bad that is.
+struct Verdict {
+    status: Level,
+    reasons: Vec<String>,
+}
+
+impl Default for Verdict {
+    fn default() -> Self {
+        Verdict { status: Level::Ok, reasons: Vec::new() }
+    }
+}
+
+impl Verdict {
+    fn worse(&mut self, level: Level, reason: String) {
+        self.status = self.status.max(level);
+        self.reasons.push(reason);
+    }
+
+    fn of_last_run(&mut self, last: &ManifestHead) {
+        match (last.outcome, &last.error, &last.verified) {
+            (Outcome::Failed, error, _) => {
+                let code = error.as_ref().map_or(Code::Internal, |error| error.code);
+                self.worse(Level::Failing, format!("the last run failed: {code}"));
+            }
+            (_, _, Some(proof)) if !proof.ok => {
+                self.worse(Level::Failing, format!("the files of {} are not as they were written", last.id));
+            }
+            (Outcome::Suspect, _, _) if !last.is_good() => {
+                let what = format!("{} is suspect: compare it, then accept or delete it", last.id);
+                self.worse(Level::Degraded, what);
+            }
+            _ => {}
+        }
+    }
+
+    fn of_drills<'a>(&mut self, runs: impl Iterator<Item = &'a ManifestHead>) {
+        let drilled = runs.filter_map(|head| Some((head, head.drilled.as_ref()?)));
+        let last = drilled.max_by_key(|(_, proof)| proof.at);
+        if let Some((head, _)) = last.filter(|(_, proof)| !proof.ok) {
+            let what = format!("the drill of {} failed: it does not come back as recorded", head.id);
+            self.worse(Level::Degraded, what);
+        }
+    }
+}
+
 /// How `profile` is doing at `now`. Where there was never a good backup, its age counts from
 /// `first_start`.
 pub fn of_profile(
@@ -157,50 +202,25 @@ pub fn of_profile(
     let max_age = profile.max_age(now, run);
     let waited = good.map_or(now - first_start, |head| head.age(now));
     let overdue = waited > max_age;
-    let mut status = Level::Ok;
-    let mut reasons = Vec::new();
-    let mut worse = |level: Level, reason: String| {
-        status = status.max(level);
-        reasons.push(reason);
-    };
+    let mut verdict = Verdict::default();
     if overdue {
         let what =
             if good.is_some() { "the newest good backup is" } else { "there is no good backup yet, after" };
-        worse(
+        verdict.worse(
             Level::Failing,
             format!("overdue: {what} {} (limit {})", show_duration(waited), show_duration(max_age)),
         );
     }
-    if let Some(last) = last {
-        match (last.outcome, &last.error, &last.verified) {
-            (Outcome::Failed, error, _) => {
-                let code = error.as_ref().map_or(Code::Internal, |error| error.code);
-                worse(Level::Failing, format!("the last run failed: {code}"));
-            }
-            (_, _, Some(proof)) if !proof.ok => {
-                worse(Level::Failing, format!("the files of {} are not as they were written", last.id));
-            }
-            (Outcome::Suspect, _, _) if !last.is_good() => {
-                worse(
-                    Level::Degraded,
-                    format!("{} is suspect: compare it, then accept or delete it", last.id),
-                );
-            }
-            _ => {}
-        }
-    }
-    let drilled = catalog.of_profile(&profile.name).filter_map(|head| Some((head, head.drilled.as_ref()?)));
-    if let Some((head, _)) = drilled.max_by_key(|(_, proof)| proof.at).filter(|(_, proof)| !proof.ok) {
-        worse(Level::Degraded, format!("the drill of {} failed: it does not come back as recorded", head.id));
-    }
+    last.into_iter().for_each(|last| verdict.of_last_run(last));
+    verdict.of_drills(catalog.of_profile(&profile.name));
     let skipped = live.skipped.filter(|slot| last.is_none_or(|last| last.started < slot.at));
     if let Some(SkippedSlot { at, reason }) = skipped {
-        worse(Level::Degraded, format!("the run of {} was skipped: {reason}", show_time(at)));
+        verdict.worse(Level::Degraded, format!("the run of {} was skipped: {reason}", show_time(at)));
     }
     ProfileHealth {
         profile: profile.name.clone(),
-        status,
-        reasons,
+        status: verdict.status,
+        reasons: verdict.reasons,
         running: live.running,
         last_attempt: last.map(|head| head.started),
         last_outcome: last.map(|head| head.outcome),
@@ -225,33 +245,35 @@ impl Health {
         profiles: Vec<ProfileHealth>,
         repository: RepositoryHealth,
     ) -> Health {
-        let mut status = profiles.iter().map(|profile| profile.status).max().unwrap_or(Level::Ok);
-        let mut reasons: Vec<String> = profiles
+        let status = profiles.iter().map(|profile| profile.status).max().unwrap_or(Level::Ok);
+        let reasons = profiles
             .iter()
             .flat_map(|profile| profile.reasons.iter().map(|reason| format!("{}: {reason}", profile.profile)))
             .collect();
-        let mut worse = |level: Level, reason: String| {
-            status = status.max(level);
-            reasons.push(reason);
-        };
+        let mut verdict = Verdict { status, reasons };
         if let Some(error) = &repository.error {
-            worse(Level::Failing, format!("repository: {error}"));
+            verdict.worse(Level::Failing, format!("repository: {error}"));
         } else if repository.free_bytes < repository.needed_bytes {
             let (free, needed) = (show_bytes(repository.free_bytes), show_bytes(repository.needed_bytes));
-            worse(Level::Degraded, format!("repository: {free} free, the next backup wants {needed}"));
+            verdict
+                .worse(Level::Degraded, format!("repository: {free} free, the next backup wants {needed}"));
         }
         if !repository.unreadable.is_empty() {
-            worse(
+            verdict.worse(
                 Level::Degraded,
                 format!("repository: cannot read the manifest of {}", repository.unreadable.join(", ")),
             );
         }
         if !repository.damaged.is_empty() {
             let damaged = repository.damaged.join(", ");
-            worse(Level::Degraded, format!("repository: files are not as they were written in {damaged}"));
+            verdict.worse(
+                Level::Degraded,
+                format!("repository: files are not as they were written in {damaged}"),
+            );
         }
         let drill = DrillHealth::default();
         let (version, stack) = (version.to_owned(), stack.to_owned());
+        let Verdict { status, reasons } = verdict;
         Health { status, version, stack, profiles, repository, drill, reasons }
     }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use time::Duration;
 
-/// What a profile keeps: the union of all rules that are set. With none set, everything is kept.
+/// What a profile keeps: the union of all rules that are set. With none set, every good backup is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeepPolicy {
@@ -58,7 +58,7 @@ impl KeepPolicy {
         yearly: None,
     };
 
-    /// No rule at all: retention removes nothing.
+    /// No rule at all: retention removes no good backup.
     pub fn is_empty(&self) -> bool {
         *self == KeepPolicy::EMPTY
     }

@@ -159,14 +159,18 @@ fn protection(head: &ManifestHead, rules: &Rules<'_>) -> Option<String> {
     if rules.in_use.contains(&head.id) {
         return Some("in use".to_owned());
     }
+    let is_configured = |profile: &String| rules.policies.contains_key(profile.as_str());
     match (&head.profile, head.kind) {
         _ if head.started > rules.now => Some("dated in the future".to_owned()),
+        // The record of a failed run holds no backup, whatever it was called.
         (None, _) if head.outcome == Outcome::Failed => failed_by_hand(head, rules.now),
+        (Some(profile), _) if head.outcome == Outcome::Failed && is_configured(profile) => None,
         (_, Kind::Manual) => Some("made by hand".to_owned()),
         (_, Kind::Named | Kind::PreRestore | Kind::Emergency) => Some("named by hand".to_owned()),
         (None, Kind::Profile) => Some("belongs to no profile".to_owned()),
-        (Some(profile), Kind::Profile) => (!rules.policies.contains_key(profile.as_str()))
-            .then(|| format!("profile {profile} is not in the configuration")),
+        (Some(profile), Kind::Profile) => {
+            (!is_configured(profile)).then(|| format!("profile {profile} is not in the configuration"))
+        }
     }
 }
 

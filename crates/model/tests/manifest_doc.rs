@@ -142,3 +142,15 @@ fn the_example_is_a_manifest() {
     keys(&serde_json::to_value(&example).expect("a manifest is JSON"), &mut shown);
     assert!(shown.contains("partition_of") && shown.contains("source_sha256"));
 }
+
+/// Written by the first version that had this format, and never edited: what is on people's disks is read for
+/// ever, and says the same.
+#[test]
+fn a_manifest_of_format_1_is_read_as_it_was_written() {
+    let frozen = include_str!("fixtures/manifest-1.json");
+    let manifest = Manifest::parse(frozen.as_bytes()).expect("it can be read");
+    assert_eq!(manifest.head.format, 1);
+    let written: Value = serde_json::from_slice(&manifest.to_json()).expect("a manifest is JSON");
+    let frozen: Value = serde_json::from_str(frozen).expect("the fixture is JSON");
+    assert_eq!(written, frozen);
+}

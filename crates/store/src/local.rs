@@ -78,7 +78,8 @@ impl LocalRepository {
     }
 
     fn marker(&self) -> Result<Marker, StoreError> {
-        Marker::ensure(&self.folder, self.clock.now())
+        let unused = || format!("{} has never been used", self.folder.display());
+        Marker::find(&self.folder)?.ok_or_else(|| StoreError::new(Code::RepositoryMissing, unused()))
     }
 
     /// The folder of a backup or of the record of a failed run.
@@ -126,7 +127,14 @@ impl Repository for LocalRepository {
         ensure(&self.folder)?;
         ensure(&self.incoming())?;
         probe(&self.incoming())?;
-        self.marker().map(|_| ())
+        Marker::ensure(&self.folder, self.clock.now()).map(|_| ())
+    }
+
+    fn writable(&self) -> Result<(), StoreError> {
+        self.must_exist()?;
+        let incoming = self.incoming();
+        let folders = [&incoming, &self.folder, &self.path];
+        probe(folders.into_iter().find(|folder| folder.is_dir()).unwrap_or(&self.path))
     }
 
     fn first_start(&self) -> Result<OffsetDateTime, StoreError> {
@@ -188,15 +196,11 @@ impl Repository for LocalRepository {
         staging::open(&below(&self.place(id)?, path)?)
     }
 
-    fn amend(&self, manifest: &Manifest) -> Result<(), StoreError> {
-        replace_file(&self.place(&manifest.head.id)?.join(manifest::FILE), &manifest.to_json())
-    }
-
     fn update(&self, id: &BackupId, change: &mut dyn FnMut(&mut Manifest)) -> Result<Manifest, StoreError> {
         let _held = lock::hold(&self.folder)?;
         let mut manifest = self.manifest(id)?;
         change(&mut manifest);
-        self.amend(&manifest)?;
+        replace_file(&self.place(id)?.join(manifest::FILE), &manifest.to_json())?;
         Ok(manifest)
     }
 

@@ -28,11 +28,15 @@ pub(crate) struct Marker {
 impl Marker {
     /// Reads the marker, or writes a new one dated `now`.
     pub(crate) fn ensure(folder: &Path, now: OffsetDateTime) -> Result<Marker, StoreError> {
-        let path = folder.join(FILE);
-        match Self::read(&path)? {
+        match Self::find(folder)? {
             Some(marker) => Ok(marker),
-            None => Self::create(&path, now),
+            None => Self::create(&folder.join(FILE), now),
         }
+    }
+
+    /// Reads the marker, if there is one.
+    pub(crate) fn find(folder: &Path) -> Result<Option<Marker>, StoreError> {
+        Self::read(&folder.join(FILE))
     }
 
     fn read(path: &Path) -> Result<Option<Marker>, StoreError> {

@@ -355,6 +355,10 @@ fn a_backup_never_takes_the_place_of_a_folder_that_is_there() {
 #[test]
 fn it_remembers_its_first_start_and_refuses_a_damaged_marker() {
     let disk = Disk::new();
+    let looking = disk.open_as("somebody who looks");
+    assert_eq!(looking.identity().expect_err("it has none").code, Code::RepositoryMissing);
+    looking.writable().expect("it can be written");
+    assert_eq!(fs::read_dir(disk.0.path()).expect("a folder").count(), 0, "whoever looks makes nothing");
     let identity = disk.open().identity().expect("it has one");
     let clock = Arc::new(TestClock::at(START + Duration::days(30)));
     let later = LocalRepository::new(disk.0.path(), "supabase", "a test", clock);

@@ -7,6 +7,7 @@ mod drill;
 mod environment;
 mod layers;
 mod profiles;
+mod proofs;
 mod reader;
 mod settings;
 

@@ -74,7 +74,10 @@ impl Observer for Progress {
             }
             RunEvent::Pruned { id, .. } => self.say(&format!("removed {id}")),
             RunEvent::Fault { code, message } => self.say(&format!("warning[{code}]: {message}")),
-            RunEvent::Ended { .. } | RunEvent::Skipped { .. } | RunEvent::Drilled { .. } => {}
+            RunEvent::Ended { .. }
+            | RunEvent::Skipped { .. }
+            | RunEvent::Verified { .. }
+            | RunEvent::Drilled { .. } => {}
         }
     }
 }

@@ -207,12 +207,13 @@ pub async fn a_manifest_is_replaced_in_one_step(repository: Subject) {
         differences: vec!["postgres.sql.gz: 7 bytes recorded, 6 found".into()],
     };
     amended.head.verified = Some(proof);
-    repository.amend(&amended).expect("it can be amended");
+    let change = |manifest: &mut Manifest| manifest.head.verified.clone_from(&amended.head.verified);
+    assert_eq!(repository.update(&id("b_1"), &mut { change }).expect("it can be updated"), amended);
     assert_eq!(repository.manifest(&id("b_1")).expect("it is there"), amended);
     let catalog = repository.catalog().expect("it can be read");
     assert_eq!(catalog.entries().next(), Some(&amended.head), "the catalog shows the old one");
     assert_eq!(content(&repository, "b_1", "postgres.sql.gz").await.expect("untouched"), b"content");
-    refused(repository.amend(&record("b_9")), Code::BackupNotFound);
+    refused(repository.update(&id("b_9"), &mut |_| {}), Code::BackupNotFound);
 }
 
 pub async fn a_drill_takes_no_run_its_turn_and_its_backup_is_in_use(repository: Subject) {
@@ -277,7 +278,7 @@ pub async fn what_is_not_there_is_not_found(repository: Subject) {
     refused(repository.manifest(&id("b_1")), Code::BackupNotFound);
     refused(repository.remove(&id("b_1")), Code::BackupNotFound);
     refused(repository.open(&id("b_1"), "x"), Code::BackupNotFound);
-    refused(repository.amend(&record("b_1")), Code::BackupNotFound);
+    refused(repository.update(&id("b_1"), &mut |_| {}), Code::BackupNotFound);
     assert_eq!(repository.catalog().expect("it can be read").entries().len(), 0);
     backup(&repository, "b_1");
     assert!(repository.open(&id("b_1"), "x").is_err());

@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 /// A call that can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
-    /// `Repository::prepare`
+    /// `Repository::prepare` and `writable`
     Prepare,
     /// `Repository::first_start`
     FirstStart,
@@ -38,8 +38,8 @@ pub enum Operation {
     Manifest,
     /// `Repository::open`
     Open,
-    /// `Repository::amend`
-    Amend,
+    /// `Repository::update`
+    Update,
     /// `Repository::remove`
     Remove,
     /// `Repository::remove_failed_files`
@@ -179,6 +179,11 @@ impl Repository for FaultyRepository {
         self.inner.prepare()
     }
 
+    fn writable(&self) -> Result<(), StoreError> {
+        self.check(Operation::Prepare)?;
+        self.inner.writable()
+    }
+
     fn first_start(&self) -> Result<OffsetDateTime, StoreError> {
         self.check(Operation::FirstStart)?;
         self.inner.first_start()
@@ -227,13 +232,8 @@ impl Repository for FaultyRepository {
         self.opened(Operation::Open, || self.inner.open(id, path))
     }
 
-    fn amend(&self, manifest: &Manifest) -> Result<(), StoreError> {
-        self.check(Operation::Amend)?;
-        self.inner.amend(manifest)
-    }
-
     fn update(&self, id: &BackupId, change: &mut dyn FnMut(&mut Manifest)) -> Result<Manifest, StoreError> {
-        self.check(Operation::Amend)?;
+        self.check(Operation::Update)?;
         self.inner.update(id, change)
     }
 

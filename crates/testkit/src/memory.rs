@@ -171,6 +171,10 @@ impl Repository for MemoryRepository {
         Ok(())
     }
 
+    fn writable(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn first_start(&self) -> Result<OffsetDateTime, StoreError> {
         Ok(START)
     }
@@ -232,11 +236,6 @@ impl Repository for MemoryRepository {
 
     fn open(&self, id: &BackupId, path: &str) -> Result<Stored, StoreError> {
         read(&self.state().find(id)?.files, path)
-    }
-
-    fn amend(&self, manifest: &Manifest) -> Result<(), StoreError> {
-        self.state().find(&manifest.head.id)?.manifest = manifest.to_json();
-        Ok(())
     }
 
     fn update(&self, id: &BackupId, change: &mut dyn FnMut(&mut Manifest)) -> Result<Manifest, StoreError> {

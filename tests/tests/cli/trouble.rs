@@ -68,6 +68,18 @@ fn names_that_are_more_than_names_are_refused_before_anything_is_done() {
 }
 
 #[test]
+fn whoever_only_looks_makes_nothing() {
+    let shelf = Shelf::new().with("SUPAKEEP_STACK__PROJECT", "mistyped");
+    let before = shelf.content();
+    for command in
+        [&["status"][..], &["check"], &["list"], &["cleanup", "--dry-run"], &["backup", "--dry-run"]]
+    {
+        shelf.keeper.run(command);
+        assert_eq!(shelf.content(), before, "{command:?}");
+    }
+}
+
+#[test]
 fn a_docker_host_that_names_no_engine_stops_only_what_needs_one() {
     let shelf = Shelf::new().with("DOCKER_HOST", "ssh://backup@db.example");
     shelf.of_profile("daily", 1);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use supakeep_model::code::Code;
 use supakeep_model::health::{Health, Live, RepositoryHealth, of_profile};
+use supakeep_model::manifest_head::Outcome;
 use supakeep_testkit::{head, profile};
 use time::Duration;
 use time::macros::datetime;

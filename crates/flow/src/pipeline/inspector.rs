@@ -22,6 +22,9 @@ use crate::stage::decode::PushDecoder;
 use crate::stage::digest::{Digest, Digested};
 use crate::stage::encode::encoding;
 
+/// The manifest tells of each file, and is held in memory: some hundred bytes for each.
+const MOST_FILES: usize = 20_000;
+
 /// Why the threads ended early.
 pub(super) enum Error {
     /// The bytes are not a whole dump.
@@ -140,7 +143,11 @@ fn inspect(
     let mut any = false;
     while let Some(chunk) = incoming.blocking_recv() {
         any |= !chunk.is_empty();
-        decoder.push(&chunk, |bytes| split.push(bytes, &mut files).map_err(Stopped::from))?;
+        let pushed = decoder.push(&chunk, |bytes| split.push(bytes, &mut files).map_err(Stopped::from));
+        if files.too_many {
+            return Err(Stopped::Content(too_many()));
+        }
+        pushed?;
         progress(files.bytes);
         if files.pass_through {
             encoders.encode(chunk.into(), true)?;
@@ -154,6 +161,13 @@ fn inspect(
     Ok((done, split.finish()?))
 }
 
+fn too_many() -> Failure {
+    let message = format!(
+        "the directory format would be more than {MOST_FILES} files, one for each table and large object; custom is one"
+    );
+    Failure::new(Code::DumpUnsupported, message)
+}
+
 /// Turns the files that a dump is split into into blocks for the encoders.
 struct Files<'a> {
     encoders: &'a Encoders,
@@ -163,6 +177,8 @@ struct Files<'a> {
     digest: Digest,
     current: Option<FileSpec>,
     done: Vec<(FileSpec, Digested)>,
+    /// More were wanted than are made.
+    too_many: bool,
     /// Bytes of all files.
     bytes: u64,
 }
@@ -176,6 +192,7 @@ impl Files<'_> {
             digest: Digest::default(),
             current: None,
             done: Vec::new(),
+            too_many: false,
             bytes: 0,
         }
     }
@@ -200,6 +217,10 @@ impl Files<'_> {
 impl Output for Files<'_> {
     fn begin(&mut self, file: FileSpec) -> Result<(), Closed> {
         self.end()?;
+        if self.done.len() == MOST_FILES {
+            self.too_many = true;
+            return Err(Closed);
+        }
         self.encoders.begin(file.path.clone())?;
         self.current = Some(file);
         Ok(())

@@ -59,7 +59,10 @@ pub trait Repository: Send + Sync {
     /// Makes the stack's folder if it is missing, and checks that it can be written.
     fn prepare(&self) -> Result<(), StoreError>;
 
-    /// When this repository was first used.
+    /// Finds out whether it can be written, and makes nothing that stays: for whoever only looks.
+    fn writable(&self) -> Result<(), StoreError>;
+
+    /// When this repository was first used; an error where it never was.
     fn first_start(&self) -> Result<OffsetDateTime, StoreError>;
 
     /// A name of this repository that stays the same and is not shared by another.
@@ -90,9 +93,6 @@ pub trait Repository: Send + Sync {
 
     /// Opens a file of a backup. `path` comes from its manifest, and is refused if it leaves the folder.
     fn open(&self, id: &BackupId, path: &str) -> Result<Stored, StoreError>;
-
-    /// Replaces the manifest of a backup, in one step.
-    fn amend(&self, manifest: &Manifest) -> Result<(), StoreError>;
 
     /// Reads the manifest of a backup, has it changed, and replaces it, in one step that nobody else's
     /// comes between: what was found out at the same time by two is noted by both. Needs no lock of a run,

@@ -157,6 +157,16 @@ fn keeps_the_last_records_of_failed_runs() {
 }
 
 #[test]
+fn a_name_does_not_keep_the_record_of_a_failed_run() {
+    let failed = (1..=20).map(|days| {
+        let kind = Kind::Named;
+        ManifestHead { outcome: Outcome::Failed, kind, ..daily(days) }
+    });
+    let plan = run(failed.chain([daily(0)]).collect(), policy(&[("days", 7)]));
+    assert_eq!(kept(&plan).len(), 1 + FAILED_RECORDS);
+}
+
+#[test]
 fn keeps_the_parents_of_what_it_keeps() {
     let mut newest = daily(0);
     newest.parents = vec![daily(50).id];

@@ -72,7 +72,7 @@ fn specify(context: &Context, wish: &Wish) -> Result<BackupSpec, CommandError> {
 
 async fn dry_run(context: &Context, spec: &BackupSpec) -> Outcome {
     let repository = &context.wire.repository;
-    repository.prepare()?;
+    repository.writable()?;
     let server = context.wire.looking()?.connect("dry-run").await?;
     let facts = server.facts();
     let catalog = repository.catalog()?;

@@ -73,7 +73,7 @@ fn dumps(context: &Context, facts: &ServerFacts) -> Line {
 fn repository(context: &Context) -> Line {
     let repository = &context.wire.repository;
     let result =
-        repository.prepare().and_then(|()| repository.catalog()).map_err(CommandError::from).and_then(
+        repository.writable().and_then(|()| repository.catalog()).map_err(CommandError::from).and_then(
             |catalog| match catalog.unreadable() {
                 [] => Ok(format!(
                     "{}: writable, {} backups",

@@ -24,10 +24,7 @@ pub(crate) fn run(context: &Context, older_than: Option<Duration>, dry_run: bool
         Some(age) => plan_older_than(&catalog, age, rules),
         None => plan(&catalog, rules),
     })?;
-    let report = match &lock {
-        Some(lock) => Some(prune(&**repository, &plan, &*observer, &**lock)),
-        None => None,
-    };
+    let report = lock.as_ref().map(|lock| prune(&**repository, &plan, &*observer, &**lock));
     show(context, &plan, report);
     if lock.is_some() {
         context.link([]);

@@ -31,10 +31,11 @@ pub(crate) async fn run(context: Context) -> Outcome {
     let observer = daemon.observer();
     let wire = Arc::new(wire);
     let drills = drills(&wire, &observer);
+    let rounds = wire.settings.verify.rounds();
     let make_ports: MakePorts = Arc::new(move || {
         wire.ports(Arc::clone(&observer)).map_err(|error| Failure::new(error.code, error.message))
     });
-    daemon.with_drills(drills).run(make_ports, cancel).await.map_err(explain)?;
+    daemon.with_drills(drills).with_rounds(rounds).run(make_ports, cancel).await.map_err(explain)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -30,11 +30,21 @@ fn print(output: Output, manifest: &Manifest, now: OffsetDateTime) {
     field("outcome", head.outcome.as_str().to_owned());
     field("profile", head.profile.clone().unwrap_or_else(|| "none: kept until it is deleted".to_owned()));
     field("kind", format!("{}, by {}", head.kind.as_str(), json_word(&head.trigger)));
+    if let Some(label) = &head.label {
+        field("label", label.clone());
+    }
+    if let Some(slot) = head.slot {
+        field("slot", show_time(slot));
+    }
     field("started", format!("{} ({} ago)", show_time(head.started), show_duration(head.age(now))));
     field("took", show_duration(Duration::seconds_f64(head.duration_seconds.ceil())));
     let totals = head.totals;
     field("size", format!("{} from {}", show_bytes(totals.stored_bytes), show_bytes(totals.source_bytes)));
-    field("dump", format!("{}, {}, {}", head.dump.format, head.dump.scope, head.dump.compression));
+    let dump = &head.dump;
+    field("dump", format!("{}, {}, {}, rows as {}", dump.format, dump.scope, dump.compression, dump.rows));
+    if !dump.exclude_table_data.is_empty() {
+        field("without", format!("the rows of {}", dump.exclude_table_data.join(", ")));
+    }
     field("verified", head.verified.as_ref().map_or("no".to_owned(), show_proof));
     field("drilled", head.drilled.as_ref().map_or("no".to_owned(), show_proof));
     let copies: Vec<_> =
@@ -46,6 +56,9 @@ fn print(output: Output, manifest: &Manifest, now: OffsetDateTime) {
         "server",
         format!("PostgreSQL {}, system identifier {}", stack.server_version, stack.system_identifier),
     );
+    if let Some(folder) = &stack.working_dir {
+        field("folder", folder.clone());
+    }
     if let Some(commit) = &stack.git_commit {
         field("git commit", commit.clone());
     }
@@ -93,10 +106,13 @@ fn tables(output: Output, database: &DatabaseRecord) {
         .map(|extension| format!("{} {}", extension.name, extension.version))
         .collect();
     output.line(format!(
-        "\ndatabase {} ({} on disk, owner {}): {}",
+        "\ndatabase {} ({} on disk, owner {}, {} {}, as of {}): {}",
         database.name,
         show_bytes(database.size_bytes),
         database.owner,
+        database.encoding,
+        database.collate,
+        show_time(database.snapshot_at),
         if extensions.is_empty() { "no extensions".to_owned() } else { extensions.join(", ") },
     ));
     let Some(print) = &database.fingerprint else { return };

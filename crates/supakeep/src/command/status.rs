@@ -60,7 +60,7 @@ fn from_repository(context: &Context) -> Result<Health, crate::failure::CommandE
         profiles: settings.profiles.clone(),
         min_free_bytes: settings.repository.min_free_bytes,
     };
-    let view = RepositoryView::of(&*context.wire.repository, now);
+    let view = RepositoryView::looking(&*context.wire.repository, now);
     let status = Status::new(spec, Ok(context.catalog()?), view);
     for profile in &settings.profiles {
         status.set_next_run(&profile.name, None);

@@ -2,15 +2,18 @@
 
 use std::process::ExitCode;
 
-use supakeep_flow::ports::Repository as _;
-use supakeep_flow::verify::verify;
+use supakeep_flow::cancel::Limits;
+use supakeep_flow::reread::reread;
+use supakeep_model::Duration;
 use supakeep_model::code::Code;
-use supakeep_model::manifest::Manifest;
 use supakeep_model::manifest_head::{ManifestHead, Outcome as RunOutcome, Proof};
 
 use super::{Context, Outcome};
 use crate::failure::CommandError;
 use crate::output::Paint;
+
+/// The longest reading one backup may take; whoever waits for it can end it.
+const DEADLINE: Duration = Duration::days(7);
 
 /// Which backups.
 pub(crate) struct Which {
@@ -57,41 +60,13 @@ async fn one(
     head: &ManifestHead,
     accept: bool,
 ) -> Result<(ManifestHead, Proof), CommandError> {
-    let repository = &context.wire.repository;
-    let mut manifest = repository.manifest(&head.id)?;
-    let proof = {
-        let open = |artifact: &supakeep_model::artifact::Artifact| repository.open(&head.id, &artifact.path);
-        let check = verify(&manifest, open, &*context.wire.clock, |_| {});
-        tokio::select! {
-            proof = check => proof?,
-            () = context.cancel.cancelled() => {
-                return Err(CommandError::new(Code::Cancelled, "the verification was cancelled"));
-            }
-        }
-    };
-    let now = context.wire.clock.now();
-    let note = |manifest: &mut Manifest| {
-        manifest.head.verified = Some(proof.clone());
-        if let Some(suspicion) = manifest.head.suspicion.as_mut().filter(|_| accept && proof.ok) {
-            suspicion.accepted_at = Some(now);
-        }
-    };
-    match repository.update(&head.id, &mut { note }) {
-        Ok(noted) => manifest = noted,
-        // Files that are missing since the whole backup was removed meanwhile are not damaged.
-        Err(error) if accept || error.code == Code::BackupNotFound => return Err(error.into()),
-        // A full or read-only disk is no reason not to say what was found.
-        Err(error) => {
-            context.output.note(format!("warning[{}]: the result cannot be noted: {error}", error.code));
-            note(&mut manifest);
-            return Ok((manifest.head, proof));
-        }
+    let (repository, clock) = (&*context.wire.repository, &*context.wire.clock);
+    let limits = Limits::new(context.cancel.clone(), DEADLINE);
+    let found = reread(&head.id, accept, repository, clock, &limits).await?;
+    if let Some(error) = found.unnoted {
+        context.output.note(format!("warning[{}]: the result cannot be noted: {error}", error.code));
     }
-    // What is good may have changed, and with it what `latest` means. A run in progress does it itself.
-    if let Ok(_lock) = repository.lock() {
-        context.link([]);
-    }
-    Ok((manifest.head, proof))
+    Ok((found.head, found.proof))
 }
 
 fn report(

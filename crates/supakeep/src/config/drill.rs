@@ -8,6 +8,7 @@ use supakeep_model::schedule::Schedule;
 use supakeep_model::zone::Zone;
 
 use super::profiles::{positive_duration, schedule_of};
+use super::proofs::Proofs;
 use super::reader::{Reader, Section};
 use super::settings::not_empty;
 
@@ -30,9 +31,14 @@ pub(crate) struct DrillSettings {
 }
 
 /// Reads `[drill]`.
-pub(super) fn drill(reader: &mut Reader<'_>, top: &mut Section, zone: &Zone) -> Option<DrillSettings> {
+pub(super) fn drill(
+    reader: &mut Reader<'_>,
+    top: &mut Section,
+    proofs: Proofs,
+    zone: &Zone,
+) -> Option<DrillSettings> {
     let mut section = reader.section(top, "drill");
-    let texts = reader.list(&mut section, "schedule", &[], ';');
+    let texts = reader.list(&mut section, "schedule", proofs.drill, ';');
     let schedule = schedule_of(reader, &section, &texts, zone);
     let memory_bytes = reader.parsed(&mut section, "memory", "2GiB", |text| match parse_bytes(text)? {
         bytes if bytes < LEAST_MEMORY => {

@@ -7,6 +7,8 @@ use figment::value::{Dict, Map, Value};
 use figment::{Error, Metadata, Profile, Provider};
 use supakeep_flow::kill_point::VARIABLE;
 
+use super::profiles::folded;
+
 /// What the names of our variables begin with.
 const PREFIX: &str = "SUPAKEEP_";
 /// Variables with that beginning that are no configuration keys.
@@ -97,9 +99,8 @@ fn path(name: &str, profiles: &[String]) -> Vec<String> {
     let mut path: Vec<String> = name[PREFIX.len()..].split("__").map(str::to_ascii_lowercase).collect();
     if path.len() > 1 && path[0] == "profiles" {
         // The built-in profiles have dashes.
-        let dashed = path[1].replace('_', "-");
-        let in_file = |name: &&String| name.to_ascii_lowercase().replace('_', "-") == dashed;
-        path[1] = profiles.iter().find(in_file).cloned().unwrap_or(dashed);
+        let dashed = folded(&path[1]);
+        path[1] = profiles.iter().find(|name| folded(name) == dashed).cloned().unwrap_or(dashed);
     }
     path
 }

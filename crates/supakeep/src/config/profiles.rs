@@ -1,6 +1,6 @@
 //! Profiles: a preset, what the configuration changes about it, or one of people's own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use supakeep_model::dump::DumpSpec;
 use supakeep_model::gate::GateSpec;
@@ -50,7 +50,9 @@ pub(super) fn profiles(
     now: OffsetDateTime,
 ) -> Vec<Profile> {
     let configured = reader.section(top, "profiles");
+    twins(reader, &configured);
     let enabled = reader.list(top, "enable", &[], ',');
+    let enabled: Vec<_> = enabled.into_iter().map(|name| as_configured(name, &configured)).collect();
     for name in &enabled {
         if preset(name).is_none() && !configured.has(name) {
             let known: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
@@ -72,6 +74,31 @@ pub(super) fn profiles(
         profile(reader, &configured, name, dump_base, zone, now);
     }
     all
+}
+
+/// A name as people write it in a variable, where `_` stands for a dash too, and case says nothing.
+pub(super) fn folded(name: &str) -> String {
+    name.to_ascii_lowercase().replace('_', "-")
+}
+
+/// The profile that `name` means: a variable's may be written in another way than the profile's own.
+fn as_configured(name: String, configured: &Section) -> String {
+    if preset(&name).is_some() || configured.has(&name) {
+        return name;
+    }
+    let known = PRESETS.iter().map(|preset| preset.name).chain(configured.names());
+    known.into_iter().find(|known| folded(known) == folded(&name)).map_or(name, str::to_owned)
+}
+
+/// Of two names that are one for a variable, one would be configured for the other.
+fn twins(reader: &mut Reader<'_>, configured: &Section) {
+    let mut seen = BTreeMap::new();
+    for name in configured.names() {
+        if let Some(other) = seen.insert(folded(name), name) {
+            let message = format!("{other} is the same name to a variable; rename one of them");
+            reader.complain(configured, name, message);
+        }
+    }
 }
 
 fn profile(

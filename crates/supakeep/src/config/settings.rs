@@ -15,6 +15,7 @@ use supakeep_model::{Duration, OffsetDateTime};
 use super::drill::{DrillSettings, drill};
 use super::layers::Sources;
 use super::profiles::{dump, positive_duration, profiles};
+use super::proofs::{VerifySettings, proofs, verify};
 use super::reader::{Reader, Section};
 
 /// Everything that can be configured.
@@ -40,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) encoders: usize,
     /// The profiles that run.
     pub(crate) profiles: Vec<Profile>,
+    /// Reading old backups again.
+    pub(crate) verify: VerifySettings,
     /// Drills.
     pub(crate) drill: DrillSettings,
     /// The HTTP interface.
@@ -100,7 +103,9 @@ pub(super) fn read(reader: &mut Reader<'_>, sources: &Sources, now: OffsetDateTi
     let zone = zone.unwrap_or_else(Zone::utc);
     let dump_base = dumping.as_ref().map(|(dump, ..)| dump.clone()).unwrap_or_default();
     let profiles = profiles(reader, &mut top, &dump_base, &zone, now);
-    let drill = drill(reader, &mut top, &zone);
+    let proofs = proofs(reader, &mut top);
+    let verify = verify(reader, &mut top, proofs, &zone);
+    let drill = drill(reader, &mut top, proofs, &zone);
     let http = http(reader, &mut top);
     let grace = daemon(reader, &mut top);
     let log = log(reader, &mut top);
@@ -120,6 +125,7 @@ pub(super) fn read(reader: &mut Reader<'_>, sources: &Sources, now: OffsetDateTi
         transport,
         encoders,
         profiles,
+        verify: verify?,
         drill: drill?,
         http: http?,
         grace: grace?,

@@ -61,6 +61,15 @@ fn a_variable_means_the_profile_of_the_file_however_its_name_is_written() {
         let settings = read(&toml, &[("SUPAKEEP_PROFILES__MY_PROFILE__KEEP__DAYS", "9")]);
         assert_eq!((names(&settings), settings.profiles[0].keep.days), (vec![name], Some(9)));
     }
+    let alone = [
+        ("SUPAKEEP_PROFILES__MY_PROFILE__SCHEDULE", "0 1 * * *"),
+        ("SUPAKEEP_ENABLE", "my_profile,four_times_daily"),
+    ];
+    assert_eq!(names(&read("", &alone)), ["my-profile", "four-times-daily"]);
+    let twins =
+        "[profiles.my_profile]\nschedule = \"0 1 * * *\"\n[profiles.my-profile]\nschedule = \"0 2 * * *\"\n";
+    let found = faults(twins, &[]);
+    assert!(found.iter().any(|fault| fault.message.contains("is the same name to a variable")), "{found:?}");
 }
 
 #[test]
