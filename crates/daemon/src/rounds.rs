@@ -69,12 +69,22 @@ impl Rounds {
                 Ok(found) => {
                     read += 1;
                     self.observer.observe(&RunEvent::Verified { head: Box::new(found.head) });
-                    found.unnoted.into_iter().for_each(|error| self.fault(id, error.code, &error.message));
+                    let unnoted = found.unnoted.map(|error| (error.code, error.message));
+                    let unlinked = found.unlinked.map(|failure| (failure.code, failure.message));
+                    for (code, why) in unnoted.into_iter().chain(unlinked) {
+                        self.fault(
+                            &format!("{id} was read again, and what follows was not done"),
+                            code,
+                            &why,
+                        );
+                    }
                 }
                 Err(failure) if matches!(failure.code, Code::Cancelled | Code::DeadlineExceeded) => break,
                 // Retention has removed it meanwhile.
                 Err(failure) if failure.code == Code::BackupNotFound => {}
-                Err(failure) => self.fault(id, failure.code, &failure.message),
+                Err(failure) => {
+                    self.fault(&format!("{id} could not be read again"), failure.code, &failure.message);
+                }
             }
         }
         let left = due.len() - read;
@@ -89,9 +99,8 @@ impl Rounds {
         Ok(())
     }
 
-    fn fault(&self, id: &BackupId, code: Code, why: &str) {
-        let message = format!("{id} could not be read again: {why}");
-        self.observer.observe(&RunEvent::Fault { code, message });
+    fn fault(&self, what: &str, code: Code, why: &str) {
+        self.observer.observe(&RunEvent::Fault { code, message: format!("{what}: {why}") });
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Reread {
     pub proof: Proof,
     /// Why the result could not be noted, if it could not.
     pub unnoted: Option<StoreError>,
+    /// Why the links to the latest backups could not be set, if they could not.
+    pub unlinked: Option<Failure>,
 }
 
 /// Reads the files of a backup again. A full or read-only disk is no reason not to say what was found; but
@@ -44,7 +46,6 @@ pub async fn reread(
             suspicion.accepted_at = Some(now);
         }
     };
-    let was_good = manifest.head.is_good();
     let unnoted = match repository.update(id, &mut { note }) {
         Ok(noted) => {
             manifest = noted;
@@ -57,11 +58,7 @@ pub async fn reread(
             Some(error)
         }
     };
-    // What is good has changed, and with it what `latest` means. A run in progress sees to that itself.
-    if was_good != manifest.head.is_good()
-        && let Ok(_lock) = repository.lock()
-    {
-        link(repository, now)?;
-    }
-    Ok(Reread { head: manifest.head, proof, unnoted })
+    // What is good may have changed, and with it what `latest` means. A run in progress sees to that itself.
+    let unlinked = repository.lock().ok().and_then(|_lock| link(repository, now).err());
+    Ok(Reread { head: manifest.head, proof, unnoted, unlinked })
 }

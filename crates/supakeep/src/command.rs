@@ -21,6 +21,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use supakeep_flow::backup::link_with;
+use supakeep_flow::failure::Failure;
 use supakeep_flow::ports::Repository as _;
 use supakeep_model::catalog::{Catalog, Query};
 use supakeep_model::code::Code;
@@ -72,9 +73,14 @@ impl Context {
     /// was done is done, whether they can be set or not.
     pub(crate) fn link<'a>(&self, profiles: impl IntoIterator<Item = &'a str>) {
         if let Err(failure) = link_with(&*self.wire.repository, self.wire.clock.now(), profiles) {
-            let (code, what) = (failure.code, "cannot update the links to the latest backups");
-            self.output.note(format!("warning[{code}]: {what}: {failure}"));
+            self.not_linked(&failure);
         }
+    }
+
+    /// Says that the links are as they were.
+    pub(crate) fn not_linked(&self, failure: &Failure) {
+        let (code, what) = (failure.code, "cannot update the links to the latest backups");
+        self.output.note(format!("warning[{code}]: {what}: {failure}"));
     }
 
     /// What `work` comes to, unless a signal ends the wait for it.

@@ -66,6 +66,9 @@ async fn one(
     if let Some(error) = found.unnoted {
         context.output.note(format!("warning[{}]: the result cannot be noted: {error}", error.code));
     }
+    if let Some(failure) = found.unlinked {
+        context.not_linked(&failure);
+    }
     Ok((found.head, found.proof))
 }
 
