@@ -53,18 +53,24 @@ pub(crate) struct DockerSite {
     stack: DockerStack,
     server: DockerServer,
     is_scratch: bool,
+    /// The host by which the engine is reached, where it is one.
+    engine_host: Option<String>,
 }
 
 impl DockerSite {
     /// The stack's site, as soon as its server answers. `run` names the run on the server.
-    pub(crate) async fn open(stack: DockerStack, run: &str) -> Result<DockerSite, StackError> {
+    pub(crate) async fn open(
+        stack: DockerStack,
+        run: &str,
+        engine_host: Option<String>,
+    ) -> Result<DockerSite, StackError> {
         let server = stack.wait_for_server(run).await?;
-        Ok(DockerSite { stack, server, is_scratch: false })
+        Ok(DockerSite { stack, server, is_scratch: false, engine_host })
     }
 
     /// A scratch server, which has no services around it.
     pub(crate) fn scratch(stack: DockerStack, server: DockerServer) -> DockerSite {
-        DockerSite { stack, server, is_scratch: true }
+        DockerSite { stack, server, is_scratch: true, engine_host: None }
     }
 
     fn client(&self) -> &Client {
@@ -112,7 +118,8 @@ impl Site for DockerSite {
         let docker = &self.client().docker;
         let mut spared = vec![self.client().container.clone()];
         spared.extend(own_id());
-        services::services(docker, &self.server.facts.record.project, &spared).await
+        let project = &self.server.facts.record.project;
+        services::services(docker, project, &spared, self.engine_host.as_deref()).await
     }
 
     async fn stop(&self, service: &Service) -> Result<(), StackError> {
