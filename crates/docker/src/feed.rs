@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use supakeep_flow::ports::{Input as Fed, OnOutput, OnProgress, SourceStream as _, StackError};
 use supakeep_model::code::Code;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::exec::{Command, ExecStream, Input, nonce, start};
 use crate::psql::Client;
@@ -39,6 +39,9 @@ const WATCH: Duration = Duration::from_secs(30);
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// A pause in its output means nothing.
 const NO_STALL: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// Where what is fed comes from.
+pub(crate) type Source<'a> = &'a mut (dyn AsyncRead + Send + Unpin);
 
 /// What a program made of its input.
 pub(crate) struct Outcome {
@@ -73,15 +76,27 @@ pub(crate) async fn feed(
 /// error, the last 64 KiB of it.
 pub(crate) async fn feed_reading(
     client: &Client,
+    command: Command,
+    mut fed: Fed,
+    progress: OnProgress<'_>,
+    output: OnOutput<'_>,
+) -> Result<String, StackError> {
+    feed_from(client, command, &mut fed.stored, fed.bytes, progress, output).await
+}
+
+/// The same, with `bytes` bytes of whatever can be read.
+pub(crate) async fn feed_from(
+    client: &Client,
     mut command: Command,
-    fed: Fed,
+    stored: Source<'_>,
+    bytes: u64,
     progress: OnProgress<'_>,
     output: OnOutput<'_>,
 ) -> Result<String, StackError> {
     command.stall = NO_STALL;
     let nonce = nonce()?;
-    let bytes = fed.bytes.to_string();
-    let started = start(&client.docker, &client.container, &command, SCRIPT, &[&nonce, &bytes]).await?;
+    let length = bytes.to_string();
+    let started = start(&client.docker, &client.container, &command, SCRIPT, &[&nonce, &length]).await?;
     let mut stream = ExecStream::new(&client.docker, command, started, &nonce);
     let mut input = stream.lend_input();
     {
@@ -90,7 +105,7 @@ pub(crate) async fn feed_reading(
         tokio::select! {
             // A program that has failed takes no more; its own words tell more than that.
             read = &mut reading => read?,
-            written = write(&mut input, fed, progress) => match written {
+            written = write(&mut input, stored, bytes, progress) => match written {
                 Ok(()) => reading.await?,
                 Err(error) => return Err(last_words(reading).await.unwrap_or(error)),
             },
@@ -105,19 +120,24 @@ async fn last_words(reading: impl Future<Output = Result<(), StackError>>) -> Op
     tokio::time::timeout(LAST_WORDS, reading).await.ok()?.err()
 }
 
-async fn write(input: &mut Input, mut fed: Fed, progress: OnProgress<'_>) -> Result<(), StackError> {
+async fn write(
+    input: &mut Input,
+    stored: Source<'_>,
+    bytes: u64,
+    progress: OnProgress<'_>,
+) -> Result<(), StackError> {
     let lost = |error: std::io::Error| {
         StackError::new(Code::StreamTruncated, format!("feeding the program: {error}"))
     };
     let mut chunk = vec![0; CHUNK];
     let mut done = 0;
-    while done < fed.bytes {
-        let length = fed.stored.read(&mut chunk).await.map_err(|error| {
+    while done < bytes {
+        let length = stored.read(&mut chunk).await.map_err(|error| {
             StackError::new(Code::RepositoryIo, format!("reading what is to be restored: {error}"))
         })?;
-        let wanted = usize::try_from(fed.bytes - done).map_or(length, |left| left.min(length));
+        let wanted = usize::try_from(bytes - done).map_or(length, |left| left.min(length));
         if wanted == 0 {
-            let message = format!("the file holds {done} bytes, {} were recorded", fed.bytes);
+            let message = format!("the file holds {done} bytes, {bytes} were recorded");
             return Err(StackError::new(Code::VerifyFailed, message));
         }
         input.write_all(&chunk[..wanted]).await.map_err(lost)?;

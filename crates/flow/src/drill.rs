@@ -31,7 +31,7 @@ use crate::cancel::Limits;
 use crate::failure::Failure;
 use crate::kill_point::kill_point;
 use crate::ports::{Clock, Observer, Repository, Scratch, ScratchSpec, Site, Sites};
-use crate::restore::{Making, RestoreSpec, compare_database, plan, restore_globals, root_key};
+use crate::restore::{Making, RestoreSpec, compare_database, fits, restore_globals, root_key};
 use crate::verify::verify;
 pub use checks::CheckSpec;
 pub use record::REPORT_FILE;
@@ -208,7 +208,7 @@ impl Run<'_> {
         }
         // Both are read when the server starts.
         site.restart_server().await?;
-        plan(&self.as_restore(), site, &*self.ports.repository).await?.possible()
+        fits(&self.as_restore(), site).await
     }
 
     fn as_restore(&self) -> RestoreSpec {

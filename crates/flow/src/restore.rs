@@ -5,6 +5,7 @@
 //! database, start the services. Every step is written down before it begins, so that a restore that was
 //! killed is known of and can be finished.
 
+mod ask;
 mod compare;
 mod content;
 mod databases;
@@ -30,14 +31,16 @@ use crate::cancel::Limits;
 use crate::failure::Failure;
 use crate::kill_point::kill_point;
 use crate::ports::{RunLock, Service, Site, Sites};
+pub(crate) use ask::ask;
 pub use compare::{DatabaseReport, compare_database, fingerprint};
 pub use content::restore_content;
 pub(crate) use content::{files, small};
 pub use databases::fill_new_database;
 pub(crate) use databases::{Closed, Making, is_own_setting, literal};
-pub use globals::restore_globals;
+pub use globals::{GlobalsPlan, plan_globals, restore_globals};
 pub(crate) use globals::{SERVICE_ROLES, root_key, without_password};
-pub use plan::{PlannedDatabase, RestorePlan, plan};
+pub(crate) use plan::fits;
+pub use plan::{PlannedDatabase, RestorePlan, other_version, plan};
 
 /// What is to be restored, and how.
 #[derive(Debug, Clone)]

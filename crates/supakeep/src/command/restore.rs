@@ -44,9 +44,9 @@ pub(crate) async fn run(context: &Context, wish: Wish) -> Outcome {
     let unfinished = ports.backup.repository.journal()?;
     let (manifest, only_database) = chosen(context, &wish, unfinished.as_ref())?;
     check_files(context, &manifest).await?;
-    let spec = RestoreSpec {
+    let mut spec = RestoreSpec {
         only_database,
-        safety: (!wish.no_safety_backup).then(|| context.wire.recipe().before_restore()),
+        safety: None,
         jobs: wish.jobs.unwrap_or(context.wire.settings.encoders),
         deadline: DEADLINE,
         manifest,
@@ -54,11 +54,15 @@ pub(crate) async fn run(context: &Context, wish: Wish) -> Outcome {
     let run = format!("restore-{}", spec.manifest.head.id);
     let site = context.unless_cancelled(ports.sites.live(&run)).await??;
     let planned = context.unless_cancelled(plan(&spec, &*site, &*ports.backup.repository)).await??;
-    show_plan(context, &spec, &planned, unfinished.as_ref());
-    planned.possible()?;
-    if wish.dry_run {
-        return Ok(ExitCode::SUCCESS);
+    let replaced = planned.replaced();
+    if !wish.no_safety_backup && !replaced.is_empty() {
+        spec.safety = Some(context.wire.recipe().before_restore(replaced));
     }
+    show_plan(context, &spec, &planned, unfinished.as_ref());
+    if wish.dry_run {
+        return dry_run(context, &planned, planned.possible());
+    }
+    planned.possible()?;
     if !wish.yes {
         confirm(context, &planned.target).await?;
     }
@@ -157,6 +161,18 @@ fn show_plan(context: &Context, spec: &RestoreSpec, plan: &RestorePlan, unfinish
     };
     say("way back", safety);
     plan.notes.iter().for_each(|note| say("note", note.clone()));
+}
+
+/// What would be done, for programs; a person has been shown it already.
+pub(super) fn dry_run(
+    context: &Context,
+    plan: &impl serde::Serialize,
+    possible: Result<(), supakeep_flow::failure::Failure>,
+) -> Outcome {
+    if context.output.json {
+        context.output.json(plan);
+    }
+    possible.map(|()| ExitCode::SUCCESS).map_err(|failure| CommandError::from(failure).after_result())
 }
 
 /// The stack's name, typed: a habit of answering `y` is not enough. The lock is held meanwhile, so that
