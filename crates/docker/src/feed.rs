@@ -35,6 +35,9 @@ const CHUNK: usize = 256 * 1024;
 const MAX_OUTPUT: usize = 16 << 20;
 /// How often a program that takes nothing and says nothing is asked about: building an index takes hours.
 const WATCH: Duration = Duration::from_secs(30);
+/// How many such questions in a row may go without an answer: a restore of hours does not end because an
+/// engine is busy for minutes.
+const MAX_UNANSWERED: u32 = 10;
 /// How long a program that takes no more input may take to say why.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// A pause in its output means nothing.
@@ -149,13 +152,61 @@ async fn write(
 
 /// Reads until the trailer.
 async fn read(stream: &mut ExecStream, output: OnOutput<'_>) -> Result<(), StackError> {
+    let mut unanswered = 0;
     loop {
         match tokio::time::timeout(WATCH, stream.next()).await {
             Ok(next) => match next? {
                 Some(bytes) => output(&bytes),
                 None => return Ok(()),
             },
-            Err(_) => stream.must_run().await?,
+            Err(_) => match stream.must_run().await {
+                Ok(()) => unanswered = 0,
+                Err(error) if is_an_answer(&error) || unanswered == MAX_UNANSWERED => return Err(error),
+                Err(_) => unanswered += 1,
+            },
         }
+    }
+}
+
+/// Whether it is known that the program does not run any more, or will never be known otherwise.
+fn is_an_answer(error: &StackError) -> bool {
+    matches!(error.code, Code::StreamTruncated | Code::DatabaseLost | Code::StackNotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{Act, Answer, CONTAINER, FakeDocker, hurry, spec};
+
+    /// How often the engine is asked about a program that says nothing, until it is given up.
+    async fn asked(fake: &FakeDocker, answer: Answer) -> (usize, Code) {
+        fake.engine.run(|called| called.has("psql").then(|| vec![Act::Hang]));
+        fake.engine.on("GET /exec/", answer);
+        let client = Client {
+            docker: fake.docker(),
+            container: CONTAINER.to_owned(),
+            spec: spec(),
+            application_name: "supakeep-test".to_owned(),
+        };
+        let command = client.psql("template1", &[]);
+        let fed = Fed { stored: Box::new(tokio::io::empty()), bytes: 0 };
+        let outcome = hurry(feed(&client, command, fed, &|_| {})).await;
+        let requests = fake.engine.requests();
+        let asked = requests.iter().filter(|request| request.starts_with("GET /exec/")).count();
+        (asked, outcome.map(|_| ()).expect_err("it never ends").code)
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_does_not_answer_at_once_ends_nothing() {
+        let fake = FakeDocker::start();
+        let (asked, code) = asked(&fake, Answer::error(503, "busy")).await;
+        assert_eq!((asked, code), (MAX_UNANSWERED as usize + 1, Code::DockerUnreachable));
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_gone_is_not_asked_for_twice() {
+        let fake = FakeDocker::start();
+        let (asked, code) = asked(&fake, Answer::error(404, "No such exec instance: 0a1b")).await;
+        assert_eq!((asked, code), (1, Code::DatabaseLost));
     }
 }
