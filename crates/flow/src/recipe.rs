@@ -139,7 +139,7 @@ mod tests {
             encoders: 1,
             min_free_bytes: 0,
             root_key_required: true,
-            git_commit: Arc::new(|| None),
+            commit: CommitOf::new(|| None),
             build: Build { version: "1".to_owned(), revision: "1".to_owned() },
             dump,
             deadline: Duration::hours(1),
