@@ -2,7 +2,7 @@
 //!
 //! A Supabase dump gives event triggers to `postgres`, which PostgreSQL allows only to superusers, and
 //! `postgres` must not stay one, nor may anybody log in as it meanwhile. So whoever takes the right back runs beside the server: a shell that waits
-//! for its standard input to end. It ends when we close it, and also when supakeep is killed.
+//! for a line on its standard input, which we write, or for its end, which comes also when supakeep is killed.
 
 use std::time::Duration;
 
@@ -96,8 +96,10 @@ impl DockerElevation {
 #[async_trait]
 impl Elevation for DockerElevation {
     async fn end(mut self: Box<Self>) -> Result<(), StackError> {
-        // Closing fails when the other side is gone already; what it says will tell.
-        let _ = self.started.input.shutdown().await;
+        // Half of a connection is not closed by itself: a proxy may close all of it then, and with it what is said
+        // at last. Writing fails when the other side is gone already; what it says will tell.
+        let _ = self.started.input.write_all(b"\n").await;
+        let _ = self.started.input.flush().await;
         self.wait_for("down").await
     }
 }
