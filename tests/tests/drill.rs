@@ -177,6 +177,29 @@ fn a_backup_that_is_whole_and_does_not_restore_is_found() {
 }
 
 #[test]
+fn rows_that_come_back_as_others_are_found_although_the_files_are_right() {
+    let stack = Stack::private(Pg::V17, &["db"]);
+    // Every row that is loaded leaves one elsewhere.
+    stack.sql(
+        "CREATE TABLE public.counted_rows (n int); CREATE FUNCTION public.count_it(n int) RETURNS boolean LANGUAGE plpgsql AS \
+         $$ BEGIN INSERT INTO public.counted_rows VALUES (n); RETURN true; END $$; \
+         CREATE TABLE public.watched (n int CHECK (public.count_it(n))); INSERT INTO public.watched VALUES (1), (2), (3);",
+    );
+    let keeper = Keeper::new(&stack);
+    let id = keeper.backup(&[]);
+    keeper.run(&["verify", &id]).ok();
+    finds(&keeper, &id, "table public.counted_rows: 3 rows recorded, 6 found");
+    assert!(keeper.manifest(&id).head.verified.is_some_and(|proof| proof.ok), "the files are right");
+    let ended = keeper.run(&["--json", "restore", &id, "--yes", "--no-safety-backup"]);
+    assert_eq!(ended.code(), 5, "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("restore-differs") && ended.stderr.contains("public.counted_rows"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
 fn checks_of_ones_own_are_made() {
     let stack = Stack::shared(Pg::V15);
     let mut keeper = Keeper::new(&stack);

@@ -8,6 +8,7 @@ use supakeep_tests::{Keeper, Pg, Stack, docker, wait_for};
 
 const SECRET: &str = "SELECT decrypted_secret FROM vault.decrypted_secrets WHERE name = 'test_secret'";
 const SUPERUSERS: &str = "SELECT string_agg(rolname, ',') FROM pg_roles WHERE rolsuper";
+const JWT_SECRET: &str = "SELECT current_setting('app.settings.jwt_secret')";
 const LAUNCHER: &str = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_cron launcher'";
 
 /// What a disaster leaves: tables gone, rows gone, rows changed, a role gone, another root key.
@@ -108,10 +109,7 @@ fn a_bare_stack_with_other_passwords_works_with_its_own() {
         copy(&source, &id, &keeper);
         keeper.run(&["restore", &id, "--yes"]).ok();
         assert_whole(&new);
-        assert_eq!(
-            new.sql("SELECT current_setting('app.settings.jwt_secret')"),
-            "another-jwt-secret-of-this-stack"
-        );
+        assert_eq!(new.sql(JWT_SECRET), "another-jwt-secret-of-this-stack");
         // They log in with the passwords of this stack's `.env`, and write.
         new.compose(&["up", "-d", "--wait"]).ok();
         let count = || new.sql("SELECT count(*) FROM auth.sessions");
@@ -173,10 +171,62 @@ fn only_one_database_leaves_the_other_alone() {
     let id = keeper.backup(&[]);
     stack.sql("DELETE FROM auth.sessions; CREATE ROLE newcomer;");
     stack.sql_in("_supabase", "CREATE TABLE public.later (a int)");
+    // Whoever is in as `postgres`, wherever, would become a superuser with it.
+    let sleep = "psql -h 127.0.0.1 -U postgres -d _supabase -c 'SELECT pg_sleep(900)'";
+    docker(&["exec", "-d", &stack.db(), "sh", "-c", sleep]).ok();
+    let asleep =
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = 'postgres' AND query LIKE '%pg_sleep(900)%'";
+    wait_for("somebody sleeps", Duration::from_secs(20), || stack.sql_in("template1", asleep) == "1");
     keeper.run(&["restore", &id, "--only-database", "postgres", "--yes"]).ok();
     assert_eq!(stack.sql("SELECT count(*) FROM auth.sessions"), "1000");
     assert_eq!(stack.sql("SELECT count(*) FROM pg_roles WHERE rolname = 'newcomer'"), "1");
     assert_eq!(stack.sql_in("_supabase", "SELECT to_regclass('public.later') IS NOT NULL"), "t");
+    assert_eq!(stack.sql_in("template1", asleep), "0");
+}
+
+/// Somebody who may write, reaches the server from elsewhere, stays for as long as they are let, and comes
+/// again at once.
+struct Outsider {
+    container: String,
+}
+
+impl Outsider {
+    fn start(stack: &Stack) -> Outsider {
+        stack.sql(
+            "CREATE ROLE outsider LOGIN PASSWORD 'outside'; \
+             CREATE TABLE public.marks (at timestamptz DEFAULT clock_timestamp()); \
+             ALTER TABLE public.marks OWNER TO outsider;",
+        );
+        let container = format!("{}-outsider", stack.project);
+        let write = "while :; do yes 'INSERT INTO public.marks DEFAULT VALUES; SELECT pg_sleep(0.02);' | \
+                     psql -h db -U outsider -d postgres -qAt -f - >/dev/null; done";
+        let network = format!("{}_default", stack.project);
+        let (name, image) = (container.clone(), stack.pg.image());
+        let options = ["run", "-d", "--init", "--label", "supakeep.test=outsider", "--name", &name];
+        let place = ["--network", &network, "-e", "PGPASSWORD=outside", "--entrypoint", "sh"];
+        docker(&[options.as_slice(), &place, &[&image, "-c", write]].concat()).ok();
+        let outsider = Outsider { container };
+        outsider.must_write(stack);
+        outsider
+    }
+
+    fn must_write(&self, stack: &Stack) {
+        let count = || stack.sql("SELECT count(*) FROM public.marks");
+        let now = count();
+        wait_for("the outsider writes", Duration::from_secs(30), || count() != now);
+    }
+
+    /// Whether it was told that it may not come in.
+    fn was_refused(&self) -> bool {
+        let said = docker(&["logs", &self.container]);
+        said.stderr.contains("too many connections for database")
+    }
+}
+
+impl Drop for Outsider {
+    fn drop(&mut self) {
+        let _ = docker(&["rm", "-f", &self.container]);
+    }
 }
 
 /// Nobody writes between the drop of the old database and the comparison of the new one.
@@ -184,21 +234,49 @@ fn only_one_database_leaves_the_other_alone() {
 fn a_writer_from_elsewhere_never_gets_into_a_half_restored_database() {
     let stack = Stack::private(Pg::V17, &["db"]);
     let keeper = Keeper::new(&stack);
+    let outsider = Outsider::start(&stack);
     let id = keeper.backup(&[]);
-    let db = stack.db();
-    let network = format!("{}_default", stack.project);
-    let image = stack.pg.image();
-    let name = format!("{}-outsider", stack.project);
-    let write = "while :; do psql -h db -U postgres -d postgres -qc \
-                 \"INSERT INTO public.audit_log DEFAULT VALUES\" 2>/dev/null; done";
-    let options =
-        ["run", "-d", "--init", "--label", "supakeep.test=outsider", "--name", &name, "--network", &network];
-    let password = ["-e", "PGPASSWORD=your-super-secret-and-long-postgres-password", "--entrypoint", "sh"];
-    docker(&[options.as_slice(), &password, &[&image, "-c", write]].concat()).ok();
-    let report = keeper.run(&["--json", "restore", &id, "--yes"]);
-    let _ = docker(&["rm", "-f", &name]);
-    let report = report.ok().json();
-    assert_eq!(report["databases"][1]["differences"], serde_json::json!([]), "{report} {db}");
+    let report = keeper.run(&["--json", "restore", &id, "--yes"]).ok().json();
+    assert!(outsider.was_refused(), "it never tried to come in");
+    for database in report["databases"].as_array().expect("a list") {
+        assert_eq!(database["differences"], serde_json::json!([]), "{database}");
+    }
+    outsider.must_write(&stack);
+}
+
+const END_SUBSCRIPTION: &str = "ALTER SUBSCRIPTION from_elsewhere DISABLE;
+ALTER SUBSCRIPTION from_elsewhere SET (slot_name = NONE);
+DROP SUBSCRIPTION from_elsewhere;";
+
+/// What a broken database is: nobody can connect to it, its drop was interrupted, or somebody reads a slot
+/// of it who does not go away.
+#[test]
+fn a_database_that_is_broken_is_replaced() {
+    for pg in Pg::ALL {
+        let stack = Stack::private(pg, &["db"]);
+        let keeper = Keeper::new(&stack);
+        let id = keeper.backup(&[]);
+        let ways = [
+            // PostgreSQL begins no drop of a database that has one.
+            (END_SUBSCRIPTION, "UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'postgres'"),
+            ("", "ALTER DATABASE postgres ALLOW_CONNECTIONS false"),
+        ];
+        for (inside, outside) in ways {
+            stack.sql(inside);
+            stack.sql_in("template1", outside);
+            keeper.run(&["restore", &id, "--yes", "--no-safety-backup"]).ok();
+            assert_whole(&stack);
+        }
+        let reader =
+            "pg_recvlogical -h 127.0.0.1 -U supabase_admin -d postgres --slot outside -P test_decoding";
+        let (make, read) = (format!("{reader} --create-slot"), format!("{reader} --start -f /dev/null"));
+        stack.exec(&["sh", "-c", &make]).ok();
+        docker(&["exec", "-d", &stack.db(), "sh", "-c", &read]).ok();
+        let active = "SELECT count(*) FROM pg_replication_slots WHERE active";
+        wait_for("somebody reads the slot", Duration::from_secs(20), || stack.sql(active) == "1");
+        keeper.run(&["restore", &id, "--yes", "--no-safety-backup"]).ok();
+        assert_whole(&stack);
+    }
 }
 
 #[test]
@@ -207,6 +285,8 @@ fn killed_at_any_point_it_is_known_and_can_be_finished() {
     let mut keeper = Keeper::new(&stack);
     let id = keeper.backup(&[]);
     let before = running(&stack);
+    // The stack's own setting is another one than the backup's, as after a change of its `.env`.
+    stack.sql("ALTER DATABASE postgres SET app.settings.jwt_secret TO 'changed since'");
     for point in RESTORE_POINTS {
         damage(&stack);
         keeper.set("SUPAKEEP_KILL_AT", point);
@@ -233,6 +313,7 @@ fn killed_at_any_point_it_is_known_and_can_be_finished() {
             keeper.run(&["restore", "--resume", "--yes", "--no-safety-backup"]).ok();
         }
         assert_whole(&stack);
+        assert_eq!(stack.sql(JWT_SECRET), "changed since", "{point}");
         assert_eq!(running(&stack), before, "{point}");
         assert_eq!(
             keeper.refused(&["restore", "--resume", "--yes"]),
@@ -279,4 +360,29 @@ fn a_server_that_dies_leaves_a_clear_word_and_a_way_back() {
     keeper.run(&["restore", "--resume", "--yes"]).ok();
     assert_whole(&stack);
     assert_eq!(running(&stack), ["auth", "db"]);
+}
+
+/// Whoever watches over the superuser lives in the server's container, and dies with it.
+#[test]
+fn a_server_that_dies_leaves_no_superuser_behind() {
+    let stack = Stack::private(Pg::V17, &["db"]);
+    let keeper = Keeper::new(&stack);
+    let id = keeper.backup(&[]);
+    let is_super = "SELECT rolsuper FROM pg_roles WHERE rolname = 'postgres'";
+    for again in [&["restore", "--resume"][..], &["restore", &id, "--only-database", "postgres"]] {
+        let only = ["restore", &id, "--only-database", "postgres", "--yes", "--no-safety-backup"];
+        let child = keeper.spawn(&only);
+        wait_for("postgres is a superuser", Duration::from_secs(60), || {
+            let asked = ["exec", &stack.db(), "psql", "-XAtq", "-h", "127.0.0.1", "-U", "supabase_admin"];
+            docker(&[&asked[..], &["-d", "template1", "-c", is_super]].concat()).text().trim() == "t"
+        });
+        docker(&["kill", "-s", "KILL", &stack.db()]).ok();
+        let ended = child.wait_with_output().expect("a child can be waited for");
+        assert!(!ended.status.success());
+        stack.compose(&["up", "-d", "--wait", "db"]).ok();
+        assert_eq!(stack.sql_in("template1", is_super), "t", "nobody is left to take it back");
+        keeper.run(&[again, &["--yes"]].concat()).ok();
+        assert_whole(&stack);
+        assert_eq!(stack.sql("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'postgres'"), "t");
+    }
 }

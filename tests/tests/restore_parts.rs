@@ -217,6 +217,12 @@ fn a_part_that_fails_leaves_everything_as_it_was() {
 fn a_database_beside_the_live_one_equals_it() {
     for pg in Pg::ALL {
         let stack = Stack::private(pg, &["db", "rest"]);
+        // As Supabase's own wrappers are: PostgreSQL gives none to a role that is no superuser.
+        stack.sql(
+            "ALTER ROLE postgres SUPERUSER; SET ROLE postgres; CREATE FOREIGN DATA WRAPPER \"a wrapper\" HANDLER extensions.postgres_fdw_handler; \
+             COMMENT ON FOREIGN DATA WRAPPER \"a wrapper\" IS 'mine'; RESET ROLE; ALTER ROLE postgres NOSUPERUSER; \
+             CREATE SERVER wrapped FOREIGN DATA WRAPPER \"a wrapper\";",
+        );
         let keeper = Keeper::new(&stack);
         for id in backups(&keeper) {
             let ended = restore(&keeper, &id, &["--into", "it's \"beside\""]).ok();
@@ -228,6 +234,8 @@ fn a_database_beside_the_live_one_equals_it() {
             assert_eq!(stack.sql_in(beside, "SELECT count(*) FROM auth.users"), "500");
             let triggers = "SELECT string_agg(concat(evtname, evtowner::regrole, evtenabled), ',' ORDER BY evtname) FROM pg_event_trigger";
             assert_eq!(stack.sql_in(beside, triggers), stack.sql(triggers));
+            let owner = "SELECT fdwowner::regrole FROM pg_foreign_data_wrapper WHERE fdwname = 'a wrapper'";
+            assert_eq!(stack.sql_in(beside, owner), "postgres");
             assert_eq!(
                 stack.sql("SELECT string_agg(rolname, ',') FROM pg_roles WHERE rolsuper"),
                 "supabase_admin"

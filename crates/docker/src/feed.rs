@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use supakeep_flow::ports::{Input as Fed, OnOutput, OnProgress, SourceStream as _, StackError};
 use supakeep_model::code::Code;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::exec::{Command, ExecStream, Input, nonce, start};
 use crate::psql::Client;
@@ -35,10 +35,16 @@ const CHUNK: usize = 256 * 1024;
 const MAX_OUTPUT: usize = 16 << 20;
 /// How often a program that takes nothing and says nothing is asked about: building an index takes hours.
 const WATCH: Duration = Duration::from_secs(30);
+/// How many such questions in a row may go without an answer: a restore of hours does not end because an
+/// engine is busy for minutes.
+const MAX_UNANSWERED: u32 = 10;
 /// How long a program that takes no more input may take to say why.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// A pause in its output means nothing.
 const NO_STALL: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// Where what is fed comes from.
+pub(crate) type Source<'a> = &'a mut (dyn AsyncRead + Send + Unpin);
 
 /// What a program made of its input.
 pub(crate) struct Outcome {
@@ -73,15 +79,27 @@ pub(crate) async fn feed(
 /// error, the last 64 KiB of it.
 pub(crate) async fn feed_reading(
     client: &Client,
+    command: Command,
+    mut fed: Fed,
+    progress: OnProgress<'_>,
+    output: OnOutput<'_>,
+) -> Result<String, StackError> {
+    feed_from(client, command, &mut fed.stored, fed.bytes, progress, output).await
+}
+
+/// The same, with `bytes` bytes of whatever can be read.
+pub(crate) async fn feed_from(
+    client: &Client,
     mut command: Command,
-    fed: Fed,
+    stored: Source<'_>,
+    bytes: u64,
     progress: OnProgress<'_>,
     output: OnOutput<'_>,
 ) -> Result<String, StackError> {
     command.stall = NO_STALL;
     let nonce = nonce()?;
-    let bytes = fed.bytes.to_string();
-    let started = start(&client.docker, &client.container, &command, SCRIPT, &[&nonce, &bytes]).await?;
+    let length = bytes.to_string();
+    let started = start(&client.docker, &client.container, &command, SCRIPT, &[&nonce, &length]).await?;
     let mut stream = ExecStream::new(&client.docker, command, started, &nonce);
     let mut input = stream.lend_input();
     {
@@ -90,7 +108,7 @@ pub(crate) async fn feed_reading(
         tokio::select! {
             // A program that has failed takes no more; its own words tell more than that.
             read = &mut reading => read?,
-            written = write(&mut input, fed, progress) => match written {
+            written = write(&mut input, stored, bytes, progress) => match written {
                 Ok(()) => reading.await?,
                 Err(error) => return Err(last_words(reading).await.unwrap_or(error)),
             },
@@ -105,19 +123,24 @@ async fn last_words(reading: impl Future<Output = Result<(), StackError>>) -> Op
     tokio::time::timeout(LAST_WORDS, reading).await.ok()?.err()
 }
 
-async fn write(input: &mut Input, mut fed: Fed, progress: OnProgress<'_>) -> Result<(), StackError> {
+async fn write(
+    input: &mut Input,
+    stored: Source<'_>,
+    bytes: u64,
+    progress: OnProgress<'_>,
+) -> Result<(), StackError> {
     let lost = |error: std::io::Error| {
         StackError::new(Code::StreamTruncated, format!("feeding the program: {error}"))
     };
     let mut chunk = vec![0; CHUNK];
     let mut done = 0;
-    while done < fed.bytes {
-        let length = fed.stored.read(&mut chunk).await.map_err(|error| {
+    while done < bytes {
+        let length = stored.read(&mut chunk).await.map_err(|error| {
             StackError::new(Code::RepositoryIo, format!("reading what is to be restored: {error}"))
         })?;
-        let wanted = usize::try_from(fed.bytes - done).map_or(length, |left| left.min(length));
+        let wanted = usize::try_from(bytes - done).map_or(length, |left| left.min(length));
         if wanted == 0 {
-            let message = format!("the file holds {done} bytes, {} were recorded", fed.bytes);
+            let message = format!("the file holds {done} bytes, {bytes} were recorded");
             return Err(StackError::new(Code::VerifyFailed, message));
         }
         input.write_all(&chunk[..wanted]).await.map_err(lost)?;
@@ -129,13 +152,61 @@ async fn write(input: &mut Input, mut fed: Fed, progress: OnProgress<'_>) -> Res
 
 /// Reads until the trailer.
 async fn read(stream: &mut ExecStream, output: OnOutput<'_>) -> Result<(), StackError> {
+    let mut unanswered = 0;
     loop {
         match tokio::time::timeout(WATCH, stream.next()).await {
             Ok(next) => match next? {
                 Some(bytes) => output(&bytes),
                 None => return Ok(()),
             },
-            Err(_) => stream.must_run().await?,
+            Err(_) => match stream.must_run().await {
+                Ok(()) => unanswered = 0,
+                Err(error) if is_an_answer(&error) || unanswered == MAX_UNANSWERED => return Err(error),
+                Err(_) => unanswered += 1,
+            },
         }
+    }
+}
+
+/// Whether it is known that the program does not run any more, or will never be known otherwise.
+fn is_an_answer(error: &StackError) -> bool {
+    matches!(error.code, Code::StreamTruncated | Code::DatabaseLost | Code::StackNotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{Act, Answer, CONTAINER, FakeDocker, hurry, spec};
+
+    /// How often the engine is asked about a program that says nothing, until it is given up.
+    async fn asked(fake: &FakeDocker, answer: Answer) -> (usize, Code) {
+        fake.engine.run(|called| called.has("psql").then(|| vec![Act::Hang]));
+        fake.engine.on("GET /exec/", answer);
+        let client = Client {
+            docker: fake.docker(),
+            container: CONTAINER.to_owned(),
+            spec: spec(),
+            application_name: "supakeep-test".to_owned(),
+        };
+        let command = client.psql("template1", &[]);
+        let fed = Fed { stored: Box::new(tokio::io::empty()), bytes: 0 };
+        let outcome = hurry(feed(&client, command, fed, &|_| {})).await;
+        let requests = fake.engine.requests();
+        let asked = requests.iter().filter(|request| request.starts_with("GET /exec/")).count();
+        (asked, outcome.map(|_| ()).expect_err("it never ends").code)
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_does_not_answer_at_once_ends_nothing() {
+        let fake = FakeDocker::start();
+        let (asked, code) = asked(&fake, Answer::error(503, "busy")).await;
+        assert_eq!((asked, code), (MAX_UNANSWERED as usize + 1, Code::DockerUnreachable));
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_gone_is_not_asked_for_twice() {
+        let fake = FakeDocker::start();
+        let (asked, code) = asked(&fake, Answer::error(404, "No such exec instance: 0a1b")).await;
+        assert_eq!((asked, code), (1, Code::DatabaseLost));
     }
 }

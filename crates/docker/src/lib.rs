@@ -22,6 +22,7 @@ mod sites;
 mod snapshot;
 mod stack;
 mod tail;
+mod tar;
 mod trailer;
 mod verdict;
 

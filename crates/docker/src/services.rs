@@ -23,8 +23,15 @@ const STOP_SECONDS: i32 = 10;
 const STOPPING: Duration = Duration::from_secs(60);
 /// How long a service may take to become healthy.
 const STARTING: Duration = Duration::from_secs(180);
+/// The length of the short form of an id.
+const SHORT_ID: usize = 12;
 /// Pause between two questions whether it is.
 const POLL: Duration = Duration::from_millis(250);
+
+/// What a service says that a restore must not stop, with the value [`KEEP_RUNNING`]: a proxy before the engine's
+/// socket, without which nothing could be started again.
+const RESTORE_LABEL: &str = "org.supakeep.restore";
+const KEEP_RUNNING: &str = "keep-running";
 
 /// A service, and what it waits for when it starts.
 struct Found {
@@ -32,16 +39,58 @@ struct Found {
     depends_on: BTreeSet<String>,
 }
 
-/// The services of `project` except for the containers in `spared`, those that others depend on first.
+/// The services of `project` except for the containers in `spared`, those that say that they are to be kept
+/// running, and the one that the engine is reached by; those that others depend on first.
 pub(crate) async fn services(
     docker: &Docker,
     project: &str,
     spared: &[String],
+    engine_host: Option<&str>,
 ) -> Result<Vec<Service>, StackError> {
     let options = ListContainersOptionsBuilder::default().all(true).build();
     let listed = call("listing containers", docker.list_containers(Some(options))).await?;
-    let found = listed.into_iter().filter_map(|summary| found(summary, project));
+    let is_wanted = |summary: &ContainerSummary| {
+        !is_kept_running(summary) && !engine_host.is_some_and(|host| is_called(summary, host))
+    };
+    let found = listed.into_iter().filter(is_wanted).filter_map(|summary| found(summary, project));
     Ok(in_order(found.filter(|found| !spared.contains(&found.service.id)).collect()))
+}
+
+fn label<'a>(summary: &'a ContainerSummary, name: &str) -> Option<&'a str> {
+    summary.labels.as_ref()?.get(name).map(String::as_str)
+}
+
+fn is_kept_running(summary: &ContainerSummary) -> bool {
+    label(summary, RESTORE_LABEL) == Some(KEEP_RUNNING)
+}
+
+/// Whether `host` is how the container is reached: its name, its service's, its address, or the beginning of its
+/// id, which is its host name unless another was given.
+fn is_called(summary: &ContainerSummary, host: &str) -> bool {
+    let names = summary.names.iter().flatten().map(|name| name.trim_start_matches('/'));
+    let networks = summary.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+    let endpoints = networks.into_iter().flat_map(|networks| networks.values());
+    let addresses = endpoints.flat_map(|endpoint| {
+        let aliases = endpoint.aliases.iter().chain(&endpoint.dns_names).flatten();
+        aliases.chain(&endpoint.ip_address).chain(&endpoint.global_ipv6_address).map(String::as_str)
+    });
+    let is_id = |id: &String| host.len() >= SHORT_ID && id.starts_with(host);
+    names.chain(addresses).chain(label(summary, SERVICE_LABEL)).any(|name| name == host)
+        || summary.id.as_ref().is_some_and(is_id)
+}
+
+/// The host that `DOCKER_HOST` names, unless it is a socket's path.
+pub(crate) fn host_of(docker_host: &str) -> Option<String> {
+    let (scheme, rest) = docker_host.split_once("://")?;
+    if scheme == "unix" {
+        return None;
+    }
+    let authority = rest.split('/').next()?;
+    let host = match authority.strip_prefix('[') {
+        Some(address) => address.split(']').next()?,
+        None => authority.split(':').next()?,
+    };
+    (!host.is_empty()).then(|| host.to_owned())
 }
 
 fn found(summary: ContainerSummary, project: &str) -> Option<Found> {
@@ -148,6 +197,44 @@ mod tests {
             one("analytics", &["db"]),
         ];
         assert_eq!(order(stack), ["analytics", "imgproxy", "rest", "storage", "studio"]);
+    }
+
+    fn container(value: serde_json::Value) -> ContainerSummary {
+        serde_json::from_value(value).expect("the engine's form")
+    }
+
+    #[test]
+    fn whatever_the_engine_is_reached_by_is_not_stopped() {
+        let labelled = container(serde_json::json!({ "Labels": { "org.supakeep.restore": "keep-running" } }));
+        assert!(is_kept_running(&labelled));
+        assert!(!is_kept_running(&container(
+            serde_json::json!({ "Labels": { "org.supakeep.restore": "stop" } })
+        )));
+        let id = "0123456789abcdef".repeat(4);
+        let proxy = container(serde_json::json!({
+            "Id": id, "Names": ["/supabase-proxy-1"], "Labels": { SERVICE_LABEL: "proxy" },
+            "NetworkSettings": { "Networks": { "n": { "IPAddress": "172.18.0.9" } } },
+        }));
+        for host in ["proxy", "supabase-proxy-1", "172.18.0.9", "0123456789ab", &id] {
+            assert!(is_called(&proxy, host), "{host}");
+        }
+        for host in ["0123", "db", "172.18.0.1", ""] {
+            assert!(!is_called(&proxy, host), "{host}");
+        }
+    }
+
+    #[test]
+    fn the_host_is_read_from_what_names_the_engine() {
+        for (docker_host, host) in [
+            ("tcp://supakeep-socket-proxy:2375", Some("supakeep-socket-proxy")),
+            ("tcp://172.18.0.9:2375/", Some("172.18.0.9")),
+            ("https://[fd00::9]:2376", Some("fd00::9")),
+            ("http://proxy", Some("proxy")),
+            ("unix:///var/run/docker.sock", None),
+            ("tcp://", None),
+        ] {
+            assert_eq!(host_of(docker_host).as_deref(), host, "{docker_host}");
+        }
     }
 
     #[test]

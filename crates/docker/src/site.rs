@@ -2,22 +2,22 @@
 
 use async_trait::async_trait;
 use supakeep_flow::ports::{
-    ArchiveRestore, Elevation, Input, OnError, OnOutput, OnProgress, Placed, Server, Service, Site,
+    ArchiveRestore, Elevation, Input, OnError, OnOutput, OnProgress, Placed, Room, Server, Service, Site,
     StackError,
 };
 use supakeep_model::code::Code;
 use supakeep_model::secret::Secret;
-use tokio::io::AsyncReadExt as _;
 
 use crate::arguments::conninfo;
 use crate::elevation::DockerElevation;
 use crate::exec::{Command, run};
-use crate::feed::{feed, feed_reading};
+use crate::feed::{feed, feed_from, feed_reading};
 use crate::own_container::own_id;
 use crate::psql::Client;
 use crate::server::DockerServer;
 use crate::services;
 use crate::stack::{DockerStack, RootKey};
+use crate::tar::Tar;
 
 /// What a restore sets for its sessions: limits are for people's queries; nothing of it has to survive a
 /// crash before its end, since a restore that did not end is done again.
@@ -28,16 +28,13 @@ const PLACE: &str = "/tmp/supakeep-restore";
 /// The most that a statement of ours may answer.
 const MAX_ANSWER: usize = 16 << 20;
 
-/// Writes the files that standard input holds, each after a line with its length and name.
+/// Unpacks the archive that standard input holds: with one program from its beginning to its end, since no two
+/// can share a pipe of which each reads as much as it likes.
 const UNPACK: &str = r#"set -e
 umask 077
 rm -rf "$1"
 mkdir -p "$1"
-cd "$1"
-while read -r size name; do
-case $name in */*) mkdir -p "${name%/*}" ;; esac
-head -c "$size" >"$name"
-done"#;
+tar -x -f - -C "$1""#;
 
 /// Puts the key that standard input holds at `$1`, with the owner of the folder's other files: the server's
 /// user, whose number differs between images.
@@ -53,18 +50,24 @@ pub(crate) struct DockerSite {
     stack: DockerStack,
     server: DockerServer,
     is_scratch: bool,
+    /// The host by which the engine is reached, where it is one.
+    engine_host: Option<String>,
 }
 
 impl DockerSite {
     /// The stack's site, as soon as its server answers. `run` names the run on the server.
-    pub(crate) async fn open(stack: DockerStack, run: &str) -> Result<DockerSite, StackError> {
+    pub(crate) async fn open(
+        stack: DockerStack,
+        run: &str,
+        engine_host: Option<String>,
+    ) -> Result<DockerSite, StackError> {
         let server = stack.wait_for_server(run).await?;
-        Ok(DockerSite { stack, server, is_scratch: false })
+        Ok(DockerSite { stack, server, is_scratch: false, engine_host })
     }
 
     /// A scratch server, which has no services around it.
     pub(crate) fn scratch(stack: DockerStack, server: DockerServer) -> DockerSite {
-        DockerSite { stack, server, is_scratch: true }
+        DockerSite { stack, server, is_scratch: true, engine_host: None }
     }
 
     fn client(&self) -> &Client {
@@ -79,12 +82,37 @@ impl DockerSite {
         command
     }
 
+    /// psql, printing what is read from standard input.
+    fn asking(&self, database: &str) -> Command {
+        let arguments =
+            ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &conninfo(database), "-f", "-"];
+        self.tool("psql", &arguments)
+    }
+
+    async fn run_sql(&self, command: Command, statements: &str) -> Result<String, StackError> {
+        let input = Input {
+            stored: Box::new(std::io::Cursor::new(statements.as_bytes().to_vec())),
+            bytes: statements.len() as u64,
+        };
+        let outcome = feed(self.client(), command, input, &|_| {}).await.map_err(of_restore)?;
+        Ok(String::from_utf8_lossy(&outcome.stdout).into_owned())
+    }
+
     fn shell(&self, script: &str, parameters: &[&str]) -> Command {
         let fixed = ["sh", "-c", script, "supakeep"];
         let mut command = self.client().psql("template1", &[]);
         command.arguments = fixed.iter().chain(parameters).map(|text| (*text).to_owned()).collect();
         command.password = None;
         command
+    }
+
+    async fn free_bytes_at(&self, path: &str) -> Result<u64, StackError> {
+        let script = r#"df -P -k "$1" | tail -n 1"#;
+        let answer = self.answer(self.shell(script, &[path])).await?;
+        let kibibytes = answer.split_whitespace().nth(3).and_then(|word| word.parse::<u64>().ok());
+        kibibytes.map(|kibibytes| kibibytes * 1024).ok_or_else(|| {
+            StackError::new(Code::DockerRefused, format!("df in the database's container says {answer:?}"))
+        })
     }
 
     async fn answer(&self, command: Command) -> Result<String, StackError> {
@@ -112,7 +140,8 @@ impl Site for DockerSite {
         let docker = &self.client().docker;
         let mut spared = vec![self.client().container.clone()];
         spared.extend(own_id());
-        services::services(docker, &self.server.facts.record.project, &spared).await
+        let project = &self.server.facts.record.project;
+        services::services(docker, project, &spared, self.engine_host.as_deref()).await
     }
 
     async fn stop(&self, service: &Service) -> Result<(), StackError> {
@@ -153,24 +182,26 @@ impl Site for DockerSite {
 
     async fn free_bytes(&self) -> Result<u64, StackError> {
         let data = self.sql("template1", "SELECT current_setting('data_directory')").await?;
-        let script = r#"df -P -k "$1" | tail -n 1"#;
-        let answer = self.answer(self.shell(script, &[data.trim()])).await?;
-        let kibibytes = answer.split_whitespace().nth(3).and_then(|word| word.parse::<u64>().ok());
-        kibibytes.map(|kibibytes| kibibytes * 1024).ok_or_else(|| {
-            StackError::new(Code::DockerRefused, format!("df in the database's container says {answer:?}"))
-        })
+        self.free_bytes_at(data.trim()).await
+    }
+
+    async fn room(&self) -> Result<Room, StackError> {
+        // The folder itself is made when something is placed there.
+        let (parent, _) = PLACE.rsplit_once('/').unwrap_or_default();
+        Ok(Room { path: PLACE.to_owned(), free_bytes: self.free_bytes_at(parent).await? })
     }
 
     async fn sql(&self, database: &str, statements: &str) -> Result<String, StackError> {
-        let input = Input {
-            stored: Box::new(std::io::Cursor::new(statements.as_bytes().to_vec())),
-            bytes: statements.len() as u64,
-        };
-        let arguments =
-            ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &conninfo(database), "-f", "-"];
-        let outcome =
-            feed(self.client(), self.tool("psql", &arguments), input, &|_| {}).await.map_err(of_restore)?;
-        Ok(String::from_utf8_lossy(&outcome.stdout).into_owned())
+        let mut command = self.asking(database);
+        command.environment.retain(|variable| !variable.starts_with("PGOPTIONS="));
+        // We are a superuser, and whoever may make functions could have made one that is called like ours.
+        command.environment.push(format!("PGOPTIONS={OPTIONS} -c search_path=pg_catalog"));
+        command.environment.push("PGCLIENTENCODING=UTF8".to_owned());
+        self.run_sql(command, statements).await
+    }
+
+    async fn sql_as_configured(&self, database: &str, statements: &str) -> Result<String, StackError> {
+        self.run_sql(self.asking(database), statements).await
     }
 
     async fn psql(
@@ -197,36 +228,21 @@ impl Site for DockerSite {
         progress: OnProgress<'_>,
         output: OnOutput<'_>,
     ) -> Result<String, StackError> {
-        let arguments =
-            ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &conninfo(database), "-f", "-"];
-        feed_reading(self.client(), self.tool("psql", &arguments), input, progress, output)
-            .await
-            .map_err(of_restore)
+        feed_reading(self.client(), self.asking(database), input, progress, output).await.map_err(of_restore)
     }
 
-    async fn place(&self, files: Vec<Placed>, progress: OnProgress<'_>) -> Result<(), StackError> {
-        let mut packed: supakeep_flow::ports::Stored = Box::new(tokio::io::empty());
-        let mut bytes = 0;
-        for Placed { name, input } in files {
-            let head = format!("{} {name}\n", input.bytes);
-            bytes += head.len() as u64 + input.bytes;
-            let head = std::io::Cursor::new(head.into_bytes());
-            packed = Box::new(packed.chain(head).chain(input.stored.take(input.bytes)));
-        }
+    async fn place(&self, files: Vec<Placed<'_>>, progress: OnProgress<'_>) -> Result<(), StackError> {
+        let mut packed = Tar::of(files)?;
+        let bytes = packed.bytes();
         let command = self.shell(UNPACK, &[PLACE]);
-        let placed = feed(self.client(), command, Input { stored: packed, bytes }, progress).await;
+        let placed = feed_from(self.client(), command, &mut packed, bytes, progress, &mut |_| {}).await;
         placed.map(|_| ()).map_err(of_restore)
     }
 
     async fn pg_restore(&self, database: &str, restore: &ArchiveRestore) -> Result<String, StackError> {
         let jobs = restore.jobs.max(1).to_string();
         let (target, archive) = (conninfo(database), format!("{PLACE}/{}", restore.archive));
-        let mut arguments = vec!["--exit-on-error", "-d", &target];
-        if restore.single_transaction {
-            arguments.push("--single-transaction");
-        } else {
-            arguments.extend(["-j", &jobs]);
-        }
+        let mut arguments = vec!["--exit-on-error", "-d", &target, "-j", &jobs];
         if !restore.entries.is_empty() {
             arguments.extend(["-L", "/dev/stdin"]);
         }

@@ -5,6 +5,7 @@ use bollard::Docker;
 use supakeep_flow::ports::{Scratch, ScratchSpec, Site, Sites, StackError};
 
 use crate::scratch::{DockerScratch, sweep};
+use crate::services::host_of;
 use crate::site::DockerSite;
 use crate::stack::{DockerStack, StackSpec};
 
@@ -13,12 +14,19 @@ pub struct DockerSites {
     docker: Docker,
     spec: StackSpec,
     identity: String,
+    engine_host: Option<String>,
 }
 
 impl DockerSites {
-    /// `identity` is the repository's, as for [`DockerStack::new`].
-    pub fn new(docker: Docker, spec: StackSpec, identity: &str) -> DockerSites {
-        DockerSites { docker, spec, identity: identity.to_owned() }
+    /// `identity` is the repository's, as for [`DockerStack::new`]. `docker_host` is what the engine is named by,
+    /// as for [`crate::connect`]: a container in between is never stopped.
+    pub fn new(docker: Docker, spec: StackSpec, identity: &str, docker_host: Option<&str>) -> DockerSites {
+        DockerSites {
+            docker,
+            spec,
+            identity: identity.to_owned(),
+            engine_host: docker_host.and_then(host_of),
+        }
     }
 }
 
@@ -26,7 +34,7 @@ impl DockerSites {
 impl Sites for DockerSites {
     async fn live(&self, run: &str) -> Result<Box<dyn Site>, StackError> {
         let stack = DockerStack::new(self.docker.clone(), self.spec.clone(), &self.identity);
-        Ok(Box::new(DockerSite::open(stack, run).await?))
+        Ok(Box::new(DockerSite::open(stack, run, self.engine_host.clone()).await?))
     }
 
     async fn scratch(&self, run: &str, spec: &ScratchSpec) -> Result<Box<dyn Scratch>, StackError> {

@@ -15,7 +15,7 @@ mod report;
 mod statements;
 mod vault;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use supakeep_model::Duration;
 use supakeep_model::code::Code;
@@ -31,7 +31,10 @@ use crate::cancel::Limits;
 use crate::failure::Failure;
 use crate::kill_point::kill_point;
 use crate::ports::{Clock, Observer, Repository, Scratch, ScratchSpec, Site, Sites};
-use crate::restore::{Making, RestoreSpec, compare_database, plan, restore_globals, root_key};
+use crate::restore::{
+    Making, RestoreSpec, as_superuser, compare_database, fits, open_database, own_settings, restore_globals,
+    root_key,
+};
 use crate::verify::verify;
 pub use checks::CheckSpec;
 pub use record::REPORT_FILE;
@@ -208,13 +211,14 @@ impl Run<'_> {
         }
         // Both are read when the server starts.
         site.restart_server().await?;
-        plan(&self.as_restore(), site, &*self.ports.repository).await?.possible()
+        fits(&self.as_restore(), site).await
     }
 
     fn as_restore(&self) -> RestoreSpec {
         RestoreSpec {
             manifest: self.manifest.clone(),
             only_database: None,
+            resume: false,
             safety: None,
             jobs: self.spec.jobs,
             deadline: self.spec.deadline,
@@ -226,22 +230,19 @@ impl Run<'_> {
         self.enter(Phase::RestoreGlobals, "");
         restore_globals(self.manifest, repository, site).await?;
         let manifest = self.manifest;
-        let making = Making {
-            manifest,
-            repository,
-            site,
-            observer: &*self.ports.observer,
-            safety: None,
-            jobs: self.spec.jobs,
+        let making =
+            Making { manifest, repository, site, observer: &*self.ports.observer, jobs: self.spec.jobs };
+        let replacing = async {
+            let mut closed = Vec::new();
+            for database in &manifest.databases {
+                self.enter(Phase::RestoreDatabase, &database.name);
+                let own = own_settings(&database.name, site).await?;
+                closed.push(making.replace(database, &own).await?);
+            }
+            Ok(closed)
         };
-        let run = Mutex::new(&mut *self);
-        let begin = |name: &str| {
-            run.lock().unwrap_or_else(PoisonError::into_inner).enter(Phase::RestoreDatabase, name);
-        };
-        let mut closed = Vec::new();
-        making.replace_all(manifest.databases.iter(), begin, &mut closed).await?;
-        for database in closed {
-            database.open(site).await?;
+        for database in as_superuser(site, replacing).await? {
+            open_database(&database, site).await?;
         }
         for database in &manifest.databases {
             self.enter(Phase::Analyze, &database.name);

@@ -13,8 +13,8 @@ pub use repository::{
     FailedFiles, Repository, RunLock, Space, StagedFile, StagedFiles, Staging, StoreError, Stored,
 };
 pub use site::{
-    ArchiveRestore, Elevation, Input, OnError, OnOutput, OnProgress, Placed, Scratch, ScratchSpec, Service,
-    Site, Sites,
+    ArchiveRestore, Elevation, Input, OnError, OnOutput, OnProgress, OpenOnce, Placed, Room, Scratch,
+    ScratchSpec, Service, Site, Sites,
 };
 pub use stack::{
     DatabaseFacts, DumpKind, DumpRequest, Server, ServerFacts, Snapshot, SourceStream, Stack, StackError,

@@ -1,6 +1,6 @@
 //! From a profile, or a person's wish, to the specification of a backup.
 
-use supakeep_model::dump::DumpSpec;
+use supakeep_model::dump::{DumpSpec, Scope};
 use supakeep_model::manifest_head::{Build, Trigger};
 use supakeep_model::naming::{Kind, profile_prefix};
 use supakeep_model::planner::RunPlan;
@@ -58,10 +58,16 @@ impl Recipe {
         )
     }
 
-    /// What is saved before a restore replaces it.
-    pub fn before_restore(&self) -> BackupSpec {
+    /// What is saved before a restore replaces it: `databases`, whole, whatever is configured to be backed up
+    /// of them. It is made amid disasters, so a vault whose key is gone is saved without.
+    pub fn before_restore(&self, databases: Vec<String>) -> BackupSpec {
+        let dump = DumpSpec { scope: Scope::Full, exclude_table_data: Vec::new(), ..self.dump.clone() };
         let prefix = "pre-restore".to_owned();
-        self.spec(Kind::PreRestore, Trigger::PreRestore, prefix, self.dump.clone(), self.deadline)
+        BackupSpec {
+            databases,
+            root_key_required: false,
+            ..self.spec(Kind::PreRestore, Trigger::PreRestore, prefix, dump, self.deadline)
+        }
     }
 
     fn of_profile(
@@ -108,5 +114,41 @@ impl Recipe {
             deadline,
             build: self.build.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use supakeep_model::dump::{Compression, Format};
+
+    use super::*;
+
+    #[test]
+    fn what_a_restore_replaces_is_saved_whole_whatever_is_configured() {
+        let dump = DumpSpec {
+            format: Format::Custom,
+            scope: Scope::Schema,
+            compression: Compression::Zstd(3),
+            exclude_table_data: vec!["public.*".to_owned()],
+            ..DumpSpec::default()
+        };
+        let recipe = Recipe {
+            zone: Zone::utc(),
+            databases: vec!["postgres".to_owned(), "gone".to_owned()],
+            transport: TransportChoice::Auto,
+            encoders: 1,
+            min_free_bytes: 0,
+            root_key_required: true,
+            commit: CommitOf::new(|| None),
+            build: Build { version: "1".to_owned(), revision: "1".to_owned() },
+            dump,
+            deadline: Duration::hours(1),
+        };
+        let spec = recipe.before_restore(vec!["_supabase".to_owned()]);
+        assert_eq!(spec.databases, ["_supabase"]);
+        assert!(!spec.root_key_required);
+        let wanted =
+            DumpSpec { format: Format::Custom, compression: Compression::Zstd(3), ..DumpSpec::default() };
+        assert_eq!(spec.dump, wanted);
     }
 }

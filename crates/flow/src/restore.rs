@@ -5,39 +5,46 @@
 //! database, start the services. Every step is written down before it begins, so that a restore that was
 //! killed is known of and can be finished.
 
+mod ask;
 mod compare;
 mod content;
+mod creation;
 mod databases;
+mod elevation;
 mod globals;
+mod outcome;
 pub mod parts;
 mod plan;
+mod put_right;
+mod run;
+mod services;
 
+use std::future::Future;
 use std::sync::Arc;
 
 use supakeep_model::Duration;
 use supakeep_model::code::Code;
-use supakeep_model::event::{Phase, RunEvent};
-use supakeep_model::id::BackupId;
-use supakeep_model::journal::{FORMAT, Journal, Step, StoppedService};
+use supakeep_model::journal::{Journal, Remaining};
 use supakeep_model::manifest::Manifest;
-use supakeep_model::manifest_head::Outcome;
-use supakeep_model::secret::Secret;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::backup::{BackupSpec, Ports, backup};
+use crate::backup::{BackupSpec, Ports};
 use crate::cancel::Limits;
 use crate::failure::Failure;
-use crate::kill_point::kill_point;
-use crate::ports::{RunLock, Service, Site, Sites};
+use crate::ports::{RunLock, Site, Sites};
+pub(crate) use ask::ask;
 pub use compare::{DatabaseReport, compare_database, fingerprint};
 pub use content::restore_content;
 pub(crate) use content::{files, small};
-pub use databases::fill_new_database;
-pub(crate) use databases::{Closed, Making, is_own_setting, literal};
-pub use globals::restore_globals;
+pub(crate) use creation::is_own_setting;
+pub(crate) use databases::{Making, literal, open_database, own_settings};
+pub use globals::{GlobalsPlan, plan_globals, restore_globals};
 pub(crate) use globals::{SERVICE_ROLES, root_key, without_password};
-pub use plan::{PlannedDatabase, RestorePlan, plan};
+pub use outcome::{Left, RestoreFailure, RestoreReport, State};
+pub(crate) use plan::fits;
+pub use plan::{PlannedDatabase, RestorePlan, other_version, plan};
+use run::Run;
 
 /// What is to be restored, and how.
 #[derive(Debug, Clone)]
@@ -46,6 +53,8 @@ pub struct RestoreSpec {
     pub manifest: Manifest,
     /// Only this database: roles, root key and the other databases stay as they are.
     pub only_database: Option<String>,
+    /// Whether the restore that did not end is to be finished: what it has done is not done again.
+    pub resume: bool,
     /// How what is there is saved first; `None` where a person said that it need not be.
     pub safety: Option<BackupSpec>,
     /// How many jobs work side by side where the format allows it.
@@ -65,6 +74,29 @@ impl RestoreSpec {
     pub fn is_whole(&self) -> bool {
         self.only_database.is_none()
     }
+
+    /// What is to be done, with the restore that did not end, if there is one.
+    pub fn remaining(&self, unfinished: Option<&Journal>) -> Remaining {
+        unfinished.filter(|_| self.resume).map_or(Remaining::Everything, Journal::remaining)
+    }
+
+    /// Fails where the restore that did not end has left a database half that this one would leave so:
+    /// afterwards nobody would know of it.
+    pub fn covers(&self, unfinished: &Journal) -> Result<(), Failure> {
+        let is_made = |name: &str| self.databases().any(|database| database.name == name);
+        let mut missed: Vec<_> = unfinished.unsettled().filter(|name| !is_made(name)).collect();
+        missed.dedup();
+        if missed.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "the restore of {} has not ended and has left {} half restored, which this one would not restore: \
+             finish it first (supakeep restore --resume), or restore all of a backup that holds them",
+            unfinished.backup,
+            missed.join(", ")
+        );
+        Err(Failure::new(Code::RestoreUnfinished, message))
+    }
 }
 
 /// What a restore needs from outside.
@@ -76,51 +108,8 @@ pub struct RestorePorts {
     pub sites: Arc<dyn Sites>,
 }
 
-/// What became of a restore.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RestoreReport {
-    /// What was restored.
-    pub backup: BackupId,
-    /// What was there before, if it was saved.
-    pub safety: Option<BackupId>,
-    /// Each database, compared with the backup's record.
-    pub databases: Vec<DatabaseReport>,
-    /// What a person should know.
-    pub notes: Vec<String>,
-    /// How long it took, the safety backup included.
-    pub duration_seconds: f64,
-}
-
-/// What state a failed restore has left.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Left {
-    /// Nothing has been changed; services that had been stopped run again.
-    AsItWas,
-    /// Databases are missing or half filled; the services that were stopped stay so.
-    HalfRestored {
-        /// The services.
-        stopped: Vec<String>,
-        /// The way back.
-        safety: Option<BackupId>,
-    },
-    /// The data is all there; something after that failed.
-    Restored,
-}
-
-/// A restore that failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RestoreFailure {
-    /// Why.
-    pub failure: Failure,
-    /// What it left.
-    pub left: Left,
-}
-
-/// How long putting things right after a failure may take.
-const CLEAN_UP: std::time::Duration = std::time::Duration::from_secs(300);
-
 /// Restores as `plan` was shown to a person. `unfinished` is the restore that did not end, if there is
-/// one: this one takes its place, and with it the knowledge of what ran before.
+/// one: this one takes its place, and with it the knowledge of what ran before, and of what is half.
 pub async fn restore(
     spec: &RestoreSpec,
     plan: &RestorePlan,
@@ -131,6 +120,10 @@ pub async fn restore(
     cancel: &CancellationToken,
 ) -> Result<RestoreReport, RestoreFailure> {
     let began = Instant::now();
+    if let Some(journal) = &unfinished {
+        let left = || Left::untouched(journal);
+        spec.covers(journal).map_err(|failure| RestoreFailure { failure, left: left() })?;
+    }
     let limits = Limits::new(cancel.clone(), spec.deadline);
     let mut run = Run::new(spec, plan, site, ports, unfinished);
     match limits.apply(run.steps(lock, cancel)).await {
@@ -138,238 +131,23 @@ pub async fn restore(
             backup: spec.manifest.head.id.clone(),
             safety: run.journal.safety,
             databases,
-            notes: run.notes,
             duration_seconds: began.elapsed().as_secs_f64(),
         }),
-        Err(failure) => {
-            let left = tokio::time::timeout(CLEAN_UP, run.put_right()).await;
-            Err(RestoreFailure { failure, left: left.unwrap_or_else(|_| run.half()) })
-        }
+        Err(failure) => Err(RestoreFailure { failure, left: run.put_right().await }),
     }
 }
 
-struct Run<'a> {
-    spec: &'a RestoreSpec,
-    plan: &'a RestorePlan,
-    site: &'a dyn Site,
-    ports: &'a RestorePorts,
-    journal: Journal,
-    notes: Vec<String>,
-    /// The root key that was there, where it has been replaced.
-    previous_key: Option<Secret<Vec<u8>>>,
-    /// The databases that are filled and not yet open to everybody.
-    closed: Vec<Closed>,
-}
-
-impl<'a> Run<'a> {
-    fn new(
-        spec: &'a RestoreSpec,
-        plan: &'a RestorePlan,
-        site: &'a dyn Site,
-        ports: &'a RestorePorts,
-        unfinished: Option<Journal>,
-    ) -> Run<'a> {
-        let (safety, stopped) = unfinished.map_or((None, Vec::new()), |old| (old.safety, old.stopped));
-        let journal = Journal {
-            format: FORMAT,
-            backup: spec.manifest.head.id.clone(),
-            only_database: spec.only_database.clone(),
-            started: ports.backup.clock.now(),
-            step: Step::SafetyBackup,
-            safety,
-            stopped,
-        };
-        Run { spec, plan, site, ports, journal, notes: Vec::new(), previous_key: None, closed: Vec::new() }
+/// Does `work` while `postgres` is a superuser, where it is none already, and takes that back on every path.
+pub(crate) async fn as_superuser<T>(
+    site: &dyn Site,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    if !elevation::is_wanted(site).await? {
+        return work.await;
     }
-
-    async fn steps(
-        &mut self,
-        lock: &dyn RunLock,
-        cancel: &CancellationToken,
-    ) -> Result<Vec<DatabaseReport>, Failure> {
-        self.save(lock, cancel).await?;
-        self.stop_services().await?;
-        self.enter_step(Step::Globals)?;
-        if self.spec.is_whole() {
-            self.enter(Phase::RestoreGlobals, "");
-            restore_globals(&self.spec.manifest, &*self.ports.backup.repository, self.site).await?;
-            kill_point("restore-globals");
-            self.root_key().await?;
-        }
-        self.enter_step(Step::Databases)?;
-        self.databases().await?;
-        self.enter_step(Step::Compare)?;
-        let reports = self.compare().await?;
-        self.enter_step(Step::StartServices)?;
-        self.enter(Phase::Restart, &self.plan.target.container);
-        // The launcher of pg_cron does not come back by itself after its database was dropped.
-        self.site.restart_server().await?;
-        self.start_services().await?;
-        self.ports.backup.repository.set_journal(None)?;
-        Ok(reports)
-    }
-
-    /// Writes the step down, then begins it.
-    fn enter_step(&mut self, step: Step) -> Result<(), Failure> {
-        self.journal.step = step;
-        self.ports.backup.repository.set_journal(Some(&self.journal))?;
-        Ok(())
-    }
-
-    fn enter(&self, phase: Phase, subject: &str) {
-        self.ports.backup.observer.observe(&RunEvent::Entered {
-            id: self.journal.backup.clone(),
-            phase,
-            subject: subject.to_owned(),
-            expected_bytes: None,
-        });
-    }
-
-    /// The safety backup. What an unfinished restore has saved already is not saved again: what is there
-    /// now may be half of a database.
-    async fn save(&mut self, lock: &dyn RunLock, cancel: &CancellationToken) -> Result<(), Failure> {
-        let Some(spec) = self.spec.safety.as_ref().filter(|_| self.journal.safety.is_none()) else {
-            return Ok(());
-        };
-        let head = backup(spec, &self.ports.backup, lock, cancel).await?;
-        if head.outcome == Outcome::Failed {
-            let why = head.error.map(|error| error.message).unwrap_or_default();
-            return Err(Failure::new(
-                Code::RestoreFailed,
-                format!(
-                    "what is there cannot be saved first, so nothing was touched: {why}. If it is worth nothing: --no-safety-backup"
-                ),
-            ));
-        }
-        self.journal.safety = Some(head.id);
-        kill_point("restore-saved");
-        Ok(())
-    }
-
-    async fn stop_services(&mut self) -> Result<(), Failure> {
-        let running = self.plan.services.iter().filter(|service| service.is_running);
-        for service in running {
-            if !self.journal.stopped.iter().any(|stopped| stopped.id == service.id) {
-                let stopped = StoppedService { id: service.id.clone(), name: service.name.clone() };
-                self.journal.stopped.push(stopped);
-            }
-        }
-        // Written down before the first is stopped: whoever finishes this knows what to start.
-        self.enter_step(Step::StopServices)?;
-        // Those that others wait for come first in the list, and are stopped last.
-        for service in self.plan.services.iter().rev().filter(|service| service.is_running) {
-            self.enter(Phase::StopServices, &service.name);
-            self.site.stop(service).await?;
-        }
-        kill_point("restore-stopped");
-        Ok(())
-    }
-
-    async fn start_services(&mut self) -> Result<(), Failure> {
-        for service in self.plan.services.iter().filter(|service| self.was_stopped(service)) {
-            self.enter(Phase::StartServices, &service.name);
-            self.site.start(service).await?;
-        }
-        kill_point("restore-started");
-        Ok(())
-    }
-
-    fn was_stopped(&self, service: &Service) -> bool {
-        // A container that compose has made anew since has another id and the same name.
-        self.journal.stopped.iter().any(|stopped| stopped.id == service.id || stopped.name == service.name)
-    }
-
-    async fn root_key(&mut self) -> Result<(), Failure> {
-        let Some(wanted) = root_key(&self.spec.manifest, &*self.ports.backup.repository).await? else {
-            return Ok(());
-        };
-        let current = self.site.server().root_key().await?;
-        if current.as_ref().is_some_and(|current| current.expose() == wanted.expose()) {
-            return Ok(());
-        }
-        self.enter_step(Step::RootKey)?;
-        self.enter(Phase::RestoreRootKey, "");
-        self.previous_key = current;
-        self.site.put_root_key(&wanted).await?;
-        kill_point("restore-root-key");
-        // It is read when the server starts.
-        self.enter(Phase::Restart, &self.plan.target.container);
-        Ok(self.site.restart_server().await?)
-    }
-
-    async fn databases(&mut self) -> Result<(), Failure> {
-        let making = Making {
-            manifest: &self.spec.manifest,
-            repository: &*self.ports.backup.repository,
-            site: self.site,
-            observer: &*self.ports.backup.observer,
-            safety: self.journal.safety.as_ref(),
-            jobs: self.spec.jobs,
-        };
-        let mut closed = Vec::new();
-        let enter = |name: &str| self.enter(Phase::RestoreDatabase, name);
-        let made = making.replace_all(self.spec.databases(), enter, &mut closed).await;
-        self.closed = closed;
-        made
-    }
-
-    async fn compare(&mut self) -> Result<Vec<DatabaseReport>, Failure> {
-        let mut reports = Vec::new();
-        for database in self.spec.databases() {
-            self.enter(Phase::Analyze, &database.name);
-            self.site.sql(&database.name, "ANALYZE").await?;
-            self.enter(Phase::Compare, &database.name);
-            reports.push(compare_database(&self.spec.manifest, database, self.site.server()).await?);
-        }
-        kill_point("restore-compared");
-        self.open_databases().await?;
-        Ok(reports)
-    }
-
-    async fn open_databases(&mut self) -> Result<(), Failure> {
-        for closed in std::mem::take(&mut self.closed) {
-            closed.open(self.site).await?;
-        }
-        Ok(())
-    }
-
-    /// After a failure: ends what still runs on the server, and starts the services again unless they
-    /// would serve half a database.
-    async fn put_right(&mut self) -> Left {
-        let step = self.journal.step;
-        for result in [self.site.server().terminate().await.map(|_| ()), self.site.clear().await] {
-            if let Err(error) = result {
-                tracing::warn!(code = %error.code, "cleaning up after a failed restore: {error}");
-            }
-        }
-        if !step.leaves_a_whole_stack() {
-            databases::lower(self.site).await;
-            return self.half();
-        }
-        if let Some(previous) = self.previous_key.take().filter(|_| step == Step::RootKey) {
-            let back = async {
-                self.site.put_root_key(&previous).await?;
-                self.site.restart_server().await
-            };
-            if let Err(error) = back.await {
-                tracing::error!(code = %error.code, "the previous root key cannot be put back: {error}");
-                return self.half();
-            }
-        }
-        if let Err(failure) = self.open_databases().await {
-            tracing::error!(code = %failure.code, "a database cannot be opened again: {failure}");
-            return self.half();
-        }
-        if let Err(failure) = self.start_services().await {
-            tracing::error!(code = %failure.code, "a service does not start again: {failure}");
-        } else if let Err(error) = self.ports.backup.repository.set_journal(None) {
-            tracing::error!(code = %error.code, "the record of the restore cannot be removed: {error}");
-        }
-        if step < Step::Databases { Left::AsItWas } else { Left::Restored }
-    }
-
-    fn half(&self) -> Left {
-        let stopped = self.journal.stopped.iter().map(|service| service.name.clone()).collect();
-        Left::HalfRestored { stopped, safety: self.journal.safety.clone() }
-    }
+    let raised = elevation::raise(site).await?;
+    let done = work.await;
+    let ended = elevation::end(raised, site).await;
+    let done = done?;
+    ended.map(|()| done)
 }

@@ -161,7 +161,10 @@ impl Repository for LocalRepository {
     }
 
     fn in_use(&self) -> Result<BTreeSet<BackupId>, StoreError> {
-        Ok(lock::drilled(&self.folder)?.into_iter().filter_map(|id| id.parse().ok()).collect())
+        let mut ids: BTreeSet<BackupId> =
+            lock::drilled(&self.folder)?.into_iter().filter_map(|id| id.parse().ok()).collect();
+        ids.extend(self.journal()?.iter().flat_map(Journal::backups).cloned());
+        Ok(ids)
     }
 
     fn space(&self) -> Result<Space, StoreError> {
@@ -223,7 +226,7 @@ impl Repository for LocalRepository {
     fn journal(&self) -> Result<Option<Journal>, StoreError> {
         let path = self.folder.join(JOURNAL);
         match fs::read(&path) {
-            Ok(json) => serde_json::from_slice(&json).map(Some).map_err(|error| {
+            Ok(json) => Journal::parse(&json).map(Some).map_err(|error| {
                 let message = format!("{} cannot be read: {error}", path.display());
                 StoreError::new(Code::ManifestDamaged, message)
             }),
@@ -242,8 +245,7 @@ impl Repository for LocalRepository {
                 _ => sync(&self.folder),
             };
         };
-        let json = serde_json::to_vec_pretty(journal)
-            .map_err(|error| StoreError::new(Code::Internal, error.to_string()))?;
+        let json = journal.to_json().map_err(|error| StoreError::new(Code::Internal, error.to_string()))?;
         replace_file(&path, &json)
     }
 

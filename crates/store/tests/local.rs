@@ -11,10 +11,11 @@ use supakeep_flow::ports::{FailedFiles, Repository as _, Staging};
 use supakeep_model::Duration;
 use supakeep_model::code::Code;
 use supakeep_model::id::BackupId;
+use supakeep_model::journal;
 use supakeep_model::manifest::{FILE, Manifest};
 use supakeep_model::manifest_head::Outcome;
 use supakeep_store::LocalRepository;
-use supakeep_testkit::{START, TestClock, failed_head, head, manifest};
+use supakeep_testkit::{START, TestClock, failed_head, head, manifest, unfinished};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
 
@@ -286,6 +287,8 @@ fn nothing_is_readable_for_others() {
     backup(&repository, "b_1");
     let failed = manifest(failed_head("b_2", Some("daily"), START, Code::DumpFailed));
     staged(&repository, "b_2").fail(&failed, FailedFiles::Remove).expect("it is recorded");
+    let journal = unfinished(id("b_1"), journal::Step::Databases);
+    repository.set_journal(Some(&journal)).expect("it can be written");
     let mode = |below: &str| {
         let metadata = fs::symlink_metadata(disk.path(below)).expect("it is there");
         metadata.permissions().mode() & 0o777
@@ -295,9 +298,11 @@ fn nothing_is_readable_for_others() {
     }
     let files =
         ["b_1/manifest.json", "b_1/postgres.sql.gz", ".lock", ".supakeep.json", ".failed/b_2/manifest.json"];
-    for file in files {
+    // The stack's own secrets are in the last.
+    for file in files.into_iter().chain([".restore.json"]) {
         assert_eq!(mode(file), 0o600, "{file}");
     }
+    repository.set_journal(None).expect("it can be removed");
     assert_eq!(disk.entries(), ["b_1"], "nothing is left of a probe or a temporary file");
 }
 

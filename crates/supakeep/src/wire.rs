@@ -119,20 +119,25 @@ impl Wire {
     /// The ports of a restore.
     pub(crate) fn restore_ports(&self, observer: Arc<dyn Observer>) -> Result<RestorePorts, CommandError> {
         let backup = self.ports(observer)?;
-        let sites = DockerSites::new(self.engine()?, self.stack_spec(), &self.repository.identity()?);
+        let sites = self.sites()?;
         Ok(RestorePorts { backup, sites: Arc::new(sites) })
     }
 
     /// The ports of a drill.
     pub(crate) fn drill_ports(&self, observer: Arc<dyn Observer>) -> Result<DrillPorts, CommandError> {
         self.repository.prepare()?;
-        let sites = DockerSites::new(self.engine()?, self.stack_spec(), &self.repository.identity()?);
+        let sites = self.sites()?;
         Ok(DrillPorts {
             repository: Arc::clone(&self.repository) as Arc<dyn Repository>,
             sites: Arc::new(sites),
             clock: Arc::clone(&self.clock),
             observer,
         })
+    }
+
+    fn sites(&self) -> Result<DockerSites, CommandError> {
+        let (engine, identity) = (self.engine()?, self.repository.identity()?);
+        Ok(DockerSites::new(engine, self.stack_spec(), &identity, self.settings.docker_host.as_deref()))
     }
 
     /// A drill of `backup` as the configuration says.

@@ -11,12 +11,14 @@ use supakeep_model::Duration;
 use supakeep_model::artifact::{Artifact, Encoding, Part};
 use supakeep_model::code::Code;
 use supakeep_model::id::BackupId;
+use supakeep_model::journal::{self, Journal};
 use supakeep_model::manifest::Manifest;
 use supakeep_model::manifest_head::{Outcome, Proof};
 use supakeep_model::sample::head;
+use supakeep_model::secret::Secret;
 use tokio::io::AsyncReadExt as _;
 
-use crate::specs::{START, failed_head, manifest};
+use crate::specs::{START, failed_head, manifest, unfinished};
 
 /// Makes a test of every case. `$new` makes an empty repository, and whatever has to live as long.
 #[macro_export]
@@ -32,6 +34,7 @@ macro_rules! conformance_suite {
             the_lock_is_taken_once,
             taking_the_lock_removes_what_is_half_made,
             a_drill_takes_no_run_its_turn_and_its_backup_is_in_use,
+            what_an_unfinished_restore_needs_is_in_use,
             a_manifest_is_replaced_in_one_step,
             changes_of_a_manifest_do_not_lose_one_another,
             a_file_can_be_put_beside_a_manifest,
@@ -228,6 +231,25 @@ pub async fn a_drill_takes_no_run_its_turn_and_its_backup_is_in_use(repository: 
     let nothing = repository.lock_drill(None).expect("nobody has it any more");
     assert!(in_use().is_empty());
     drop(nothing);
+}
+
+pub async fn what_an_unfinished_restore_needs_is_in_use(repository: Subject) {
+    let _lock = repository.lock().expect("nobody has it");
+    assert_eq!(repository.journal().expect("it can be asked"), None);
+    let key = Some(Secret::new(b"key".to_vec()));
+    let journal = Journal {
+        safety: Some(id("b_2")),
+        previous_key: key,
+        elevated: true,
+        ..unfinished(id("b_1"), journal::Step::RootKey)
+    };
+    repository.set_journal(Some(&journal)).expect("it can be written");
+    assert_eq!(repository.journal().expect("it can be read"), Some(journal));
+    let in_use = || repository.in_use().expect("it can be asked").into_iter().collect::<Vec<_>>();
+    assert_eq!(in_use(), [id("b_1"), id("b_2")]);
+    repository.set_journal(None).expect("it can be removed");
+    assert_eq!(repository.journal().expect("it can be asked"), None);
+    assert_eq!(in_use(), []);
 }
 
 pub async fn changes_of_a_manifest_do_not_lose_one_another(repository: Subject) {

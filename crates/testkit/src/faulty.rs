@@ -44,6 +44,8 @@ pub enum Operation {
     Remove,
     /// `Repository::remove_failed_files`
     RemoveFailedFiles,
+    /// `Repository::set_journal`
+    SetJournal,
     /// `Repository::link`
     Link,
     /// `StagedFiles::create`
@@ -257,6 +259,7 @@ impl Repository for FaultyRepository {
     }
 
     fn set_journal(&self, journal: Option<&Journal>) -> Result<(), StoreError> {
+        self.check(Operation::SetJournal)?;
         self.inner.set_journal(journal)
     }
 

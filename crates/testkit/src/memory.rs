@@ -202,7 +202,9 @@ impl Repository for MemoryRepository {
 
     fn in_use(&self) -> Result<BTreeSet<BackupId>, StoreError> {
         let held = self.drilled.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(held.iter().flatten().cloned().collect())
+        let mut ids: BTreeSet<BackupId> = held.iter().flatten().cloned().collect();
+        ids.extend(self.journal()?.iter().flat_map(Journal::backups).cloned());
+        Ok(ids)
     }
 
     fn space(&self) -> Result<Space, StoreError> {

@@ -4,6 +4,8 @@ use supakeep_flow::backup::{CommitOf, TransportChoice};
 use supakeep_flow::recipe::Recipe;
 use supakeep_model::code::Code;
 use supakeep_model::dump::DumpSpec;
+use supakeep_model::id::BackupId;
+use supakeep_model::journal::{self, Journal};
 use supakeep_model::manifest::Manifest;
 use supakeep_model::manifest_head::{Build, ManifestHead, Outcome, RunError};
 use supakeep_model::profile::Profile;
@@ -51,4 +53,21 @@ pub fn failed_head(id: &str, profile: Option<&str>, started: OffsetDateTime, cod
 /// A manifest of a backup without files.
 pub fn manifest(head: ManifestHead) -> Manifest {
     Manifest { head, databases: vec![], artifacts: vec![], server_settings: vec![], messages: vec![] }
+}
+
+/// The record of a restore that has got as far as `step`, has stopped nothing and left nothing half.
+pub fn unfinished(backup: BackupId, step: journal::Step) -> Journal {
+    Journal {
+        format: journal::FORMAT,
+        backup,
+        only_database: None,
+        started: START,
+        step,
+        safety: None,
+        stopped: Vec::new(),
+        half: Vec::new(),
+        closed: Vec::new(),
+        elevated: false,
+        previous_key: None,
+    }
 }

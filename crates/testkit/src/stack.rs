@@ -106,6 +106,12 @@ impl ScriptedStack {
         ScriptedStack { scripts: Arc::new(Mutex::new(scripts)), calls: Arc::default() }
     }
 
+    /// Its server, for whoever restores into it.
+    pub(crate) fn server(&self) -> Arc<dyn Server> {
+        let facts = lock(&self.scripts).facts.clone();
+        Arc::new(ScriptedServer { stack: self.clone(), facts })
+    }
+
     /// Everything that was asked of it, in order.
     pub fn calls(&self) -> Vec<Call> {
         lock(&self.calls).clone()

@@ -21,7 +21,7 @@ pub struct CheckSpec {
 
 /// Asks. A statement that fails is a wrong answer.
 pub(super) async fn run(check: &CheckSpec, site: &dyn Site) -> Result<CheckReport, Failure> {
-    let found = match site.sql(&check.database, &check.sql).await {
+    let found = match site.sql_as_configured(&check.database, &check.sql).await {
         Ok(answer) => Ok(answer.trim().to_owned()),
         Err(error) if is_wrong(error.code) => Err(error.message),
         Err(error) => return Err(error.into()),

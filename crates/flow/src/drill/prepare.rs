@@ -6,12 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use supakeep_model::code::Code;
 use supakeep_model::manifest::Manifest;
 
 use crate::failure::Failure;
 use crate::ports::Site;
-use crate::restore::literal;
+use crate::restore::{ask, literal};
 
 /// Lists of libraries without which extensions cannot be made.
 const LIBRARIES: [&str; 2] = ["shared_preload_libraries", "session_preload_libraries"];
@@ -30,10 +29,7 @@ WHERE name IN ('shared_preload_libraries', 'session_preload_libraries') OR name 
 
 /// Writes down the settings; they hold from the next start of the server.
 pub(super) async fn settings(manifest: &Manifest, site: &dyn Site) -> Result<(), Failure> {
-    let found: BTreeMap<String, String> = serde_json::from_str(site.sql("template1", QUERY).await?.trim())
-        .map_err(|error| {
-            Failure::new(Code::DatabaseRefused, format!("psql's answer makes no sense: {error}"))
-        })?;
+    let found: BTreeMap<String, String> = ask(site, "template1", QUERY).await?;
     let statements = statements(manifest, &found);
     if !statements.is_empty() {
         site.sql("template1", &statements).await?;

@@ -11,7 +11,7 @@ use super::RolesReport;
 use crate::failure::Failure;
 use crate::inspect::sql::{CreateStatements, name_after, statements};
 use crate::ports::{DumpKind, DumpRequest, Repository, Site};
-use crate::restore::{SERVICE_ROLES, files, is_own_setting, small, without_password};
+use crate::restore::{SERVICE_ROLES, ask, files, is_own_setting, small, without_password};
 
 /// The longest dump of roles that is read into memory.
 const MAX_GLOBALS: usize = 64 << 20;
@@ -45,10 +45,7 @@ pub(super) async fn roles(
     let artifact = manifest.artifacts.iter().find(|artifact| artifact.part == Part::Globals);
     let artifact =
         artifact.ok_or_else(|| Failure::new(Code::ManifestDamaged, "the backup has no file with roles"))?;
-    let own: Vec<String> =
-        serde_json::from_str(site.sql("template1", SERVICE_ROLES).await?.trim()).map_err(|error| {
-            Failure::new(Code::DatabaseRefused, format!("psql's answer makes no sense: {error}"))
-        })?;
+    let own: Vec<String> = ask(site, "template1", SERVICE_ROLES).await?;
     let canonical = |statement: String| {
         let is_own = name_after(&statement, "ALTER ROLE ").is_some_and(|role| own.contains(&role));
         Some(if is_own { without_password(&statement) } else { statement })

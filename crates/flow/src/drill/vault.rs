@@ -1,11 +1,11 @@
 //! Does every secret of a vault open with the key that was backed up?
 
 use serde::Deserialize;
-use supakeep_model::code::Code;
 
 use super::VaultReport;
 use crate::failure::Failure;
 use crate::ports::Site;
+use crate::restore::ask;
 
 const IS_THERE: &str = "SELECT to_regclass('vault.decrypted_secrets') IS NOT NULL";
 
@@ -42,9 +42,7 @@ pub(super) async fn opens(database: &str, site: &dyn Site) -> Result<Option<Vaul
     if site.sql(database, IS_THERE).await?.trim() != "t" {
         return Ok(None);
     }
-    let answer: Answer = serde_json::from_str(site.sql(database, OPEN).await?.trim()).map_err(|error| {
-        Failure::new(Code::DatabaseRefused, format!("psql's answer makes no sense: {error}"))
-    })?;
+    let answer: Answer = ask(site, database, OPEN).await?;
     let closed = answer.closed.into_iter();
     let differences = closed.map(|Closed { name, error }| format!("secret {name} does not open: {error}"));
     Ok(Some(VaultReport {

@@ -76,7 +76,8 @@ pub trait Repository: Send + Sync {
     /// excludes no run: until it is dropped, `drilled` is in use and nothing more.
     fn lock_drill(&self, drilled: Option<&BackupId>) -> Result<Box<dyn RunLock>, StoreError>;
 
-    /// The backups that somebody reads for so long that they must not be removed.
+    /// The backups that must not be removed: the one that is being drilled, and those that a restore needs
+    /// which has not ended, what was saved before it among them.
     fn in_use(&self) -> Result<BTreeSet<BackupId>, StoreError>;
 
     /// Room on the file system.

@@ -1,13 +1,15 @@
 //! A place to restore into: a live stack, or a scratch server that a drill has made.
 
 use async_trait::async_trait;
+use serde::Serialize;
 use supakeep_model::secret::Secret;
 
 use super::repository::Stored;
 use super::stack::{Server, StackError};
+use crate::failure::Failure;
 
 /// A service of the stack, other than its database.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Service {
     /// Its container.
     pub id: String,
@@ -15,6 +17,15 @@ pub struct Service {
     pub name: String,
     /// Whether it runs.
     pub is_running: bool,
+}
+
+/// Where files are placed, and how much fits there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Room {
+    /// The folder, on the server's machine.
+    pub path: String,
+    /// Bytes free there.
+    pub free_bytes: u64,
 }
 
 /// Text to be fed to a program, with its length: the program is told how much there is to read.
@@ -34,12 +45,17 @@ pub enum OnError {
     GoOn,
 }
 
+/// Opens a file, from its beginning.
+pub type OpenOnce<'a> = Box<dyn FnOnce() -> Result<Stored, Failure> + Send + 'a>;
+
 /// A file that is put on the server's machine for a while.
-pub struct Placed {
-    /// Its name, with `/` between folders; never one that leads out.
+pub struct Placed<'a> {
+    /// Its name, with `/` between folders; never one that leads out, and no longer than 100 bytes.
     pub name: String,
-    /// Its content.
-    pub input: Input,
+    /// Its length.
+    pub bytes: u64,
+    /// Opens it when its turn comes: an archive has more files than a process may have open.
+    pub open: OpenOnce<'a>,
 }
 
 /// What `pg_restore` does with an archive that was placed.
@@ -51,8 +67,6 @@ pub struct ArchiveRestore {
     pub jobs: usize,
     /// The entries to restore, by their number in the table of contents; all where there are none.
     pub entries: Vec<i64>,
-    /// Everything in one transaction, which excludes several jobs.
-    pub single_transaction: bool,
 }
 
 /// Is told how many bytes have been taken so far.
@@ -96,8 +110,15 @@ pub trait Site: Send + Sync {
     /// Bytes free where the server keeps its data.
     async fn free_bytes(&self) -> Result<u64, StackError>;
 
-    /// Runs statements in `database`, of which the first that fails ends all; returns what they print.
+    /// Where [`Site::place`] puts files, and how much fits there.
+    async fn room(&self) -> Result<Room, StackError>;
+
+    /// Runs statements of ours in `database`, of which the first that fails ends all; returns what they print.
+    /// Names without a schema are PostgreSQL's own, whatever people have made in the database.
     async fn sql(&self, database: &str, statements: &str) -> Result<String, StackError>;
+
+    /// The same for statements of a person's, with the database's own `search_path` and encoding.
+    async fn sql_as_configured(&self, database: &str, statements: &str) -> Result<String, StackError>;
 
     /// Feeds SQL text to psql in `database`. Returns what it said on standard error.
     async fn psql(
@@ -119,7 +140,7 @@ pub trait Site: Send + Sync {
     ) -> Result<String, StackError>;
 
     /// Puts files on the server's machine, in a folder of this run that [`Site::clear`] removes.
-    async fn place(&self, files: Vec<Placed>, progress: OnProgress<'_>) -> Result<(), StackError>;
+    async fn place(&self, files: Vec<Placed<'_>>, progress: OnProgress<'_>) -> Result<(), StackError>;
 
     /// Runs `pg_restore` on what was placed, into `database`; any error ends it.
     async fn pg_restore(&self, database: &str, restore: &ArchiveRestore) -> Result<String, StackError>;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::stream;
-use supakeep_model::artifact::{Artifact, Encoding, Part};
+use supakeep_model::artifact::{Artifact, Part};
 use supakeep_model::code::Code;
 use supakeep_model::dump::Format;
 use supakeep_model::event::RunEvent;
@@ -48,6 +48,16 @@ pub(crate) async fn small(
 pub(crate) fn files<'a>(manifest: &'a Manifest, part: Part, database: &'a str) -> Vec<&'a Artifact> {
     let of_it = |file: &&Artifact| file.part == part && file.database.as_deref() == Some(database);
     manifest.artifacts.iter().filter(of_it).collect()
+}
+
+/// How much of a database's dump is placed beside the server, in bytes: an archive is, as `pg_restore` reads it.
+pub(crate) fn archive_bytes(manifest: &Manifest, database: &str) -> u64 {
+    let files = files(manifest, Part::Database, database);
+    match manifest.head.dump.format {
+        Format::Plain => 0,
+        Format::Custom => files.iter().map(|file| file.source_bytes).sum(),
+        Format::Directory => files.iter().map(|file| file.bytes).sum(),
+    }
 }
 
 /// Reads ahead in a task of its own, so that decompression and the server work side by side.
@@ -103,33 +113,39 @@ pub async fn restore_content(
             site.psql(target, input, OnError::Stop, &progress).await?;
         }
         Format::Custom => {
-            let archive = "archive".to_owned();
-            let placed = Placed { name: archive.clone(), input: open(manifest, repository, first)? };
-            site.place(vec![placed], &progress).await?;
-            from_archive(site, target, archive, jobs).await?;
+            let open = Box::new(move || Ok(open(manifest, repository, first)?.stored));
+            site.place(vec![Placed { name: ARCHIVE.to_owned(), bytes: first.source_bytes, open }], &progress)
+                .await?;
+            from_archive(site, target, jobs).await?;
         }
         Format::Directory => {
-            let placed: Result<Vec<_>, Failure> =
-                files.iter().map(|file| as_stored(manifest, repository, file)).collect();
-            site.place(placed?, &progress).await?;
-            let archive = first.path.split('/').next().unwrap_or_default().to_owned();
-            from_archive(site, target, archive, jobs).await?;
+            // pg_restore decompresses these files itself.
+            let stored = |file: &'_ Artifact| {
+                let (id, path) = (manifest.head.id.clone(), file.path.clone());
+                let open = Box::new(move || Ok(repository.open(&id, &path)?));
+                Placed { name: in_archive(&file.path), bytes: file.bytes, open }
+            };
+            site.place(files.iter().map(|file| stored(file)).collect(), &progress).await?;
+            from_archive(site, target, jobs).await?;
         }
     }
     Ok(())
 }
 
-async fn from_archive(site: &dyn Site, target: &str, archive: String, jobs: usize) -> Result<(), Failure> {
-    let wanted = ArchiveRestore { archive, jobs, ..ArchiveRestore::default() };
+/// How an archive is called where it is placed.
+pub(super) const ARCHIVE: &str = "archive";
+
+/// How a file of a folder is called where it is placed, `postgres.dir/3412.dat.gz` for example: the name of a
+/// database can be longer than others can be told.
+pub(super) fn in_archive(path: &str) -> String {
+    let (_, name) = path.rsplit_once('/').unwrap_or(("", path));
+    format!("{ARCHIVE}/{name}")
+}
+
+async fn from_archive(site: &dyn Site, target: &str, jobs: usize) -> Result<(), Failure> {
+    let wanted = ArchiveRestore { archive: ARCHIVE.to_owned(), jobs, ..ArchiveRestore::default() };
     let restored = site.pg_restore(target, &wanted).await;
     let cleared = site.clear().await;
     restored?;
     Ok(cleared?)
-}
-
-/// A file of a directory archive, which `pg_restore` decompresses itself.
-fn as_stored(manifest: &Manifest, repository: &dyn Repository, file: &Artifact) -> Result<Placed, Failure> {
-    let stored = repository.open(&manifest.head.id, &file.path)?;
-    let input = Input { stored: decoded(stored, Encoding::Identity), bytes: file.bytes };
-    Ok(Placed { name: file.path.clone(), input })
 }

@@ -1,11 +1,15 @@
 //! Roles and the vault's root key.
 
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
 use supakeep_model::artifact::Part;
 use supakeep_model::code::Code;
 use supakeep_model::manifest::Manifest;
 use supakeep_model::secret::Secret;
 use tokio::io::AsyncReadExt as _;
 
+use super::ask::ask;
 use super::content::{open, small};
 use crate::failure::Failure;
 use crate::inspect::sql::{name_after, statements};
@@ -19,55 +23,111 @@ AND (rolname LIKE 'supabase\\_%' OR rolname IN ('postgres', 'authenticator', 'pg
 /// The longest root key that is believed.
 const MAX_KEY: u64 = 4 * 1024;
 
-/// Restores roles, memberships and role settings. Roles that are there already are changed to what the
-/// backup says, but for the passwords that the stack's services use.
+/// What psql says when it has come to the end.
+const DONE: &str = "supakeep: roles restored";
+
+/// What the server has of what the file with the roles makes.
+#[derive(Debug, Default, Deserialize)]
+struct There {
+    roles: BTreeSet<String>,
+    tablespaces: BTreeSet<String>,
+    /// Roles whose passwords stay.
+    kept: Vec<String>,
+}
+
+impl There {
+    async fn look(site: &dyn Site) -> Result<There, Failure> {
+        let query = format!(
+            "SELECT json_build_object('roles', (SELECT json_agg(rolname) FROM pg_roles), \
+             'tablespaces', (SELECT json_agg(spcname) FROM pg_tablespace), 'kept', ({SERVICE_ROLES}))"
+        );
+        ask(site, "template1", &query).await
+    }
+}
+
+/// What restoring the roles would do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GlobalsPlan {
+    /// Roles that are made.
+    pub makes: Vec<String>,
+    /// Roles that are there, and are changed to what the backup says.
+    pub alters: Vec<String>,
+}
+
+/// Looks which roles would be made, and which altered.
+pub async fn plan_globals(
+    manifest: &Manifest,
+    repository: &dyn Repository,
+    site: &dyn Site,
+) -> Result<GlobalsPlan, Failure> {
+    let text = text(manifest, repository).await?;
+    let there = There::look(site).await?;
+    let created = split(&text).into_iter().filter_map(|statement| name_after(&statement, CREATE_ROLE));
+    let (alters, makes) = created.partition(|role| there.roles.contains(role));
+    Ok(GlobalsPlan { makes, alters })
+}
+
+/// Restores roles, memberships, role settings and tablespaces. What is there already is changed to what the
+/// backup says, but for the passwords that the stack's services use. Roles are changed in one transaction:
+/// all, or none.
 pub async fn restore_globals(
     manifest: &Manifest,
     repository: &dyn Repository,
     site: &dyn Site,
 ) -> Result<(), Failure> {
-    let artifact = manifest
-        .artifacts
-        .iter()
-        .find(|artifact| artifact.part == Part::Globals)
-        .ok_or_else(|| Failure::new(Code::ManifestDamaged, "the backup has no file with roles"))?;
-    let text = small(manifest, repository, artifact).await?;
-    let kept: Vec<String> = serde_json::from_str(site.sql("template1", SERVICE_ROLES).await?.trim())
-        .map_err(|error| {
-            Failure::new(Code::DatabaseRefused, format!("psql's answer makes no sense: {error}"))
-        })?;
-    let script = without_passwords(&text, &kept);
+    let text = text(manifest, repository).await?;
+    let script = script(&text, &There::look(site).await?);
     let bytes = script.len() as u64;
     let input = Input { stored: Box::new(std::io::Cursor::new(script.into_bytes())), bytes };
-    let said = site.psql("template1", input, OnError::GoOn, &|_| {}).await?;
-    let fatal: Vec<_> = said.lines().filter(|line| is_fatal(line)).collect();
-    if fatal.is_empty() {
+    let restored = site.psql("template1", input, OnError::Stop, &|_| {}).await.map_err(Failure::from);
+    let said = restored.map_err(|failure| failure.while_doing("restoring roles"))?;
+    if said.lines().any(|line| line == DONE) {
         return Ok(());
     }
-    Err(Failure::new(Code::RestoreFailed, format!("restoring roles: {}", fatal.join(" / "))))
+    let message = format!("restoring roles: psql did not read to the end. It said: {}", said.trim());
+    Err(Failure::new(Code::RestoreFailed, message))
 }
 
-/// Every role is created and then altered; that it is there already is expected.
-fn is_fatal(line: &str) -> bool {
-    line.contains("ERROR:  ") && !(line.contains("ERROR:  role \"") && line.ends_with("\" already exists"))
-        || line.contains("FATAL:  ")
-        || line.contains("PANIC:  ")
+async fn text(manifest: &Manifest, repository: &dyn Repository) -> Result<String, Failure> {
+    let artifact = manifest.artifacts.iter().find(|artifact| artifact.part == Part::Globals);
+    let artifact =
+        artifact.ok_or_else(|| Failure::new(Code::ManifestDamaged, "the backup has no file with roles"))?;
+    small(manifest, repository, artifact).await
 }
 
-/// The statements, without the passwords of the roles in `kept`: what is never overwritten cannot be lost
-/// when the restore is interrupted.
-fn without_passwords(globals: &str, kept: &[String]) -> String {
-    let mut out = String::with_capacity(globals.len());
-    for statement in statements(globals) {
-        let statement = String::from_utf8_lossy(&statement).into_owned();
-        let is_kept = name_after(&statement, "ALTER ROLE ").is_some_and(|role| kept.contains(&role));
-        if is_kept {
-            out.push_str(&without_password(&statement));
-        } else {
-            out.push_str(&statement);
+fn split(globals: &str) -> Vec<String> {
+    let text = |statement: Vec<u8>| String::from_utf8_lossy(&statement).trim().to_owned();
+    statements(globals).into_iter().map(text).collect()
+}
+
+const CREATE_ROLE: &str = "CREATE ROLE ";
+const CREATE_TABLESPACE: &str = "CREATE TABLESPACE ";
+
+/// What is run, any error of which ends it. What is there is not created again. Passwords of the roles in
+/// `kept` are left out: what is never overwritten cannot be lost when the restore is interrupted.
+fn script(globals: &str, there: &There) -> String {
+    let exists = |statement: &str, create: &str, names: &BTreeSet<String>| {
+        name_after(statement, create).is_some_and(|name| names.contains(&name))
+    };
+    let mut out = "BEGIN;\n".to_owned();
+    let mut in_transaction = true;
+    for statement in split(globals) {
+        // No transaction can make a tablespace. They come after all roles, one of which may own them.
+        if in_transaction && statement.starts_with(CREATE_TABLESPACE) {
+            out.push_str("COMMIT;\n");
+            in_transaction = false;
         }
+        if exists(&statement, CREATE_ROLE, &there.roles)
+            || exists(&statement, CREATE_TABLESPACE, &there.tablespaces)
+        {
+            continue;
+        }
+        let is_kept = name_after(&statement, "ALTER ROLE ").is_some_and(|role| there.kept.contains(&role));
+        out.push_str(&if is_kept { without_password(&statement) } else { statement });
         out.push('\n');
     }
+    out.push_str(if in_transaction { "COMMIT;\n" } else { "" });
+    out.push_str(&format!("\\warn {DONE}\n"));
     out
 }
 
@@ -108,13 +168,34 @@ ALTER ROLE \"App; R\" WITH NOSUPERUSER LOGIN PASSWORD 'SCRAM-SHA-256$4096:d$e:f'
 ALTER ROLE authenticator SET statement_timeout TO '8s';
 ";
 
+    fn there(roles: &[&str], tablespaces: &[&str], kept: &[&str]) -> There {
+        let [roles, tablespaces, kept] = [roles, tablespaces, kept]
+            .map(|names| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        There { roles: roles.into_iter().collect(), tablespaces: tablespaces.into_iter().collect(), kept }
+    }
+
     #[test]
     fn a_stack_keeps_the_passwords_of_its_services() {
-        let script = without_passwords(GLOBALS, &["authenticator".into()]);
-        assert!(script.contains("ALTER ROLE authenticator WITH NOSUPERUSER LOGIN;\n"), "{script}");
-        assert!(script.contains("LOGIN PASSWORD 'SCRAM-SHA-256$4096:d$e:f';\n"), "{script}");
-        assert!(script.contains("SET statement_timeout TO '8s';\n"), "{script}");
-        assert!(without_passwords(GLOBALS, &[]).contains("a$b:c"));
+        let kept = script(GLOBALS, &there(&[], &[], &["authenticator"]));
+        assert!(kept.contains("ALTER ROLE authenticator WITH NOSUPERUSER LOGIN;\n"), "{kept}");
+        assert!(kept.contains("LOGIN PASSWORD 'SCRAM-SHA-256$4096:d$e:f';\n"), "{kept}");
+        assert!(kept.contains("SET statement_timeout TO '8s';\n"), "{kept}");
+        assert!(script(GLOBALS, &there(&[], &[], &[])).contains("a$b:c"));
+    }
+
+    #[test]
+    fn what_is_there_is_not_made_again_and_no_transaction_makes_a_tablespace() {
+        let globals = "CREATE ROLE a;\nALTER ROLE a WITH LOGIN;\nCREATE ROLE \"b; c\";\nGRANT a TO \"b; c\";\n\
+            CREATE TABLESPACE here OWNER a LOCATION '/here';\nCREATE TABLESPACE new OWNER a LOCATION '/new';\n\
+            GRANT ALL ON TABLESPACE here TO a;\n";
+        assert_eq!(
+            script(globals, &there(&["a"], &["here"], &[])),
+            "BEGIN;\nALTER ROLE a WITH LOGIN;\nCREATE ROLE \"b; c\";\nGRANT a TO \"b; c\";\nCOMMIT;\n\
+             CREATE TABLESPACE new OWNER a LOCATION '/new';\nGRANT ALL ON TABLESPACE here TO a;\n\
+             \\warn supakeep: roles restored\n"
+        );
+        let only_roles = script("CREATE ROLE a;\n", &there(&[], &[], &[]));
+        assert_eq!(only_roles, "BEGIN;\nCREATE ROLE a;\nCOMMIT;\n\\warn supakeep: roles restored\n");
     }
 
     #[test]
@@ -126,13 +207,5 @@ ALTER ROLE authenticator SET statement_timeout TO '8s';
         );
         let setting = "ALTER ROLE a SET application_name TO ' PASSWORD ';";
         assert_eq!(without_password(setting), setting);
-    }
-
-    #[test]
-    fn only_roles_that_are_there_already_are_expected() {
-        assert!(!is_fatal("psql:<stdin>:3: ERROR:  role \"anon\" already exists"));
-        assert!(is_fatal("psql:<stdin>:3: ERROR:  role \"anon\" does not exist"));
-        assert!(is_fatal("psql:<stdin>:3: ERROR:  permission denied"));
-        assert!(!is_fatal("psql:<stdin>:3: NOTICE:  not a superuser"));
     }
 }

@@ -7,6 +7,7 @@ mod beside;
 mod data;
 mod foreign_keys;
 mod live;
+mod plan;
 mod rows;
 mod script;
 mod source;
@@ -20,12 +21,13 @@ use supakeep_model::fingerprint::Fingerprint;
 
 use crate::cancel::Limits;
 use crate::failure::Failure;
-use crate::inspect::select::Name;
+use crate::inspect::select::{Contents, Name};
 use crate::ports::{OnProgress, Site};
-pub use beside::{BesideReport, BesideSpec, Leave, restore_beside};
-pub use data::restore_data;
+pub use beside::{BesideReport, BesideSpec, Leave, plan_beside, restore_beside};
+pub use data::{plan_data, restore_data};
+pub use plan::{PartKind, PartPlan};
 pub use source::{DumpSource, Open, SourceFile};
-pub use tables::{TablesSpec, restore_tables, tables_there};
+pub use tables::{TablesSpec, plan_tables, restore_tables};
 
 /// What every restore of a part is given.
 #[derive(Clone, Copy)]
@@ -43,6 +45,17 @@ pub struct PartPorts<'a> {
 }
 
 impl PartPorts<'_> {
+    /// Reads the dump from its beginning to its end: what is in it, and whether it is what was written.
+    pub async fn survey(&self) -> Result<Contents, Failure> {
+        self.bounded(self.source.survey()).await
+    }
+
+    /// Reads the files that a folder holds beside its table of contents, and compares them with what was
+    /// recorded.
+    pub async fn check(&self, contents: &Contents) -> Result<(), Failure> {
+        self.bounded(self.source.check(contents.entries.iter().map(|entry| entry.id))).await
+    }
+
     /// Runs `work` within the limits. If it fails nothing of it goes on running on the server.
     async fn bounded<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let done = self.limits.apply(work).await;

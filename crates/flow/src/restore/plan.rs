@@ -1,19 +1,23 @@
 //! What a restore would do, and what stands in its way; nothing is touched to find out.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod target;
 
-use serde::Deserialize;
+use std::collections::BTreeSet;
+
+use serde::Serialize;
 use supakeep_model::code::Code;
 use supakeep_model::dump::Scope;
 use supakeep_model::manifest_head::StackRecord;
 use supakeep_model::quantity::show_bytes;
 
+use super::content::archive_bytes;
 use super::{RestoreSpec, globals};
 use crate::failure::Failure;
 use crate::ports::{Repository, Service, Site};
+use target::Target;
 
 /// A database that is restored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PlannedDatabase {
     /// Its name.
     pub name: String,
@@ -24,7 +28,7 @@ pub struct PlannedDatabase {
 }
 
 /// What a restore would do.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RestorePlan {
     /// Where it goes.
     pub target: StackRecord,
@@ -45,78 +49,87 @@ pub struct RestorePlan {
 impl RestorePlan {
     /// The plan, if nothing stands in its way.
     pub fn possible(&self) -> Result<(), Failure> {
-        if self.problems.is_empty() {
-            return Ok(());
-        }
-        Err(Failure::new(Code::TargetUnfit, self.problems.join("; ")))
+        possible(&self.problems)
+    }
+
+    /// The databases that are there and are dropped.
+    pub fn replaced(&self) -> Vec<String> {
+        let replaced = self.databases.iter().filter(|database| database.replaces_bytes.is_some());
+        replaced.map(|database| database.name.clone()).collect()
     }
 }
 
-/// What is asked of the server.
-const QUERY: &str = "SELECT json_build_object(\
-'extensions', (SELECT coalesce(json_object_agg(name, default_version), '{}') FROM pg_available_extensions), \
-'sizes', (SELECT json_object_agg(datname, pg_database_size(oid)) FROM pg_database WHERE NOT datistemplate AND datallowconn), \
-'preload', current_setting('shared_preload_libraries'))";
-
-#[derive(Deserialize)]
-struct Answer {
-    extensions: BTreeMap<String, String>,
-    sizes: BTreeMap<String, u64>,
-    preload: String,
+/// Nothing, if there are no problems.
+pub(super) fn possible(problems: &[String]) -> Result<(), Failure> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(Code::TargetUnfit, problems.join("; ")))
 }
 
-/// Looks at the target and says what a restore would do to it.
+/// Looks at a live stack and says what a restore would do to it.
 pub async fn plan(
     spec: &RestoreSpec,
     site: &dyn Site,
     repository: &dyn Repository,
 ) -> Result<RestorePlan, Failure> {
+    let target = Target::look(site).await?;
     let facts = site.server().facts();
-    let answer: Answer =
-        serde_json::from_str(site.sql("template1", QUERY).await?.trim()).map_err(|error| {
-            Failure::new(Code::DatabaseRefused, format!("psql's answer makes no sense: {error}"))
-        })?;
-    let databases: Vec<_> = spec
-        .databases()
-        .map(|database| PlannedDatabase {
-            name: database.name.clone(),
-            size_bytes: database.size_bytes,
-            replaces_bytes: answer.sizes.get(&database.name).copied(),
-        })
-        .collect();
+    let mut problems = misfits(spec, site, &target).await?;
+    problems.extend(losses(spec));
+    problems.extend(target.unmakeable(spec, site, repository).await?);
+    let databases = databases(spec, &target);
+    problems.extend(too_little_room(&databases, site.free_bytes().await?));
     let restored: BTreeSet<_> = databases.iter().map(|database| database.name.as_str()).collect();
-    let left_alone = answer.sizes.keys().filter(|name| !restored.contains(name.as_str())).cloned().collect();
+    let left_alone = target.sizes.keys().filter(|name| !restored.contains(name.as_str())).cloned().collect();
     let mut plan = RestorePlan {
         target: facts.record.clone(),
         services: site.services().await?,
         databases,
         left_alone,
         replaces_root_key: false,
-        problems: Vec::new(),
-        notes: Vec::new(),
+        problems,
+        notes: notes(spec, &facts.record, &target),
     };
-    plan.problems.extend(misfits(spec, &facts.record.server_version, &answer));
-    plan.notes.extend(oddities(spec, &facts.record, &answer));
-    if !facts.is_superuser {
-        plan.problems.push("stack.user is not a superuser".to_owned());
-    }
-    check_space(&mut plan, site.free_bytes().await?);
     if spec.is_whole() {
         check_root_key(&mut plan, spec, site, repository).await?;
     }
     Ok(plan)
 }
 
-fn major(version: &str) -> &str {
+/// What keeps a backup from being restored into a server that was made for it, in which nothing can be lost.
+/// What else is wrong with it is what a drill is there to find out.
+pub(crate) async fn fits(spec: &RestoreSpec, site: &dyn Site) -> Result<(), Failure> {
+    let target = Target::look(site).await?;
+    let mut problems = misfits(spec, site, &target).await?;
+    problems.extend(too_little_room(&databases(spec, &target), site.free_bytes().await?));
+    possible(&problems)
+}
+
+fn databases(spec: &RestoreSpec, target: &Target) -> Vec<PlannedDatabase> {
+    let planned = spec.databases().map(|database| PlannedDatabase {
+        name: database.name.clone(),
+        size_bytes: database.size_bytes,
+        replaces_bytes: target.sizes.get(&database.name).copied(),
+    });
+    planned.collect()
+}
+
+/// The major version of PostgreSQL.
+pub(crate) fn major(version: &str) -> &str {
     version.split(['.', ' ']).next().unwrap_or(version)
 }
 
-fn misfits(spec: &RestoreSpec, version: &str, answer: &Answer) -> Vec<String> {
+/// Why a backup of PostgreSQL `recorded` is not for a server of version `there`, if it is not.
+pub fn other_version(recorded: &str, there: &str) -> Option<String> {
+    (major(recorded) != major(there))
+        .then(|| format!("the backup is of PostgreSQL {recorded}, the server is {there}"))
+}
+
+async fn misfits(spec: &RestoreSpec, site: &dyn Site, target: &Target) -> Result<Vec<String>, Failure> {
     let mut out = Vec::new();
-    let recorded = &spec.manifest.head.stack.server_version;
-    if major(recorded) != major(version) {
-        out.push(format!("the backup is of PostgreSQL {recorded}, the server is {version}"));
-    }
+    let facts = site.server().facts();
+    out.extend(other_version(&spec.manifest.head.stack.server_version, &facts.record.server_version));
     if spec.manifest.head.dump.scope == Scope::Data {
         out.push("the backup holds rows without definitions: a database cannot be made of it".to_owned());
     }
@@ -124,43 +137,42 @@ fn misfits(spec: &RestoreSpec, version: &str, answer: &Answer) -> Vec<String> {
         let there: Vec<_> = spec.manifest.databases.iter().map(|database| database.name.as_str()).collect();
         out.push(format!("the backup has no database {only}; it has {}", there.join(", ")));
     }
-    let missing: BTreeSet<_> = spec
-        .databases()
-        .flat_map(|database| &database.extensions)
-        .filter(|extension| !answer.extensions.contains_key(&extension.name))
-        .map(|extension| format!("{} {}", extension.name, extension.version))
-        .collect();
-    if !missing.is_empty() {
-        let missing: Vec<_> = missing.into_iter().collect();
-        out.push(format!("the server does not have the extensions {}", missing.join(", ")));
+    out.extend(target.missing_extensions(spec));
+    if !facts.is_superuser {
+        out.push("stack.user is not a superuser".to_owned());
     }
-    out
+    let needed = spec.databases().map(|database| archive_bytes(&spec.manifest, &database.name)).max();
+    out.extend(too_little_to_place(site, needed.unwrap_or(0)).await?);
+    Ok(out)
 }
 
-fn oddities(spec: &RestoreSpec, target: &StackRecord, answer: &Answer) -> Vec<String> {
+/// Rows that would be gone afterwards, and that the backup cannot bring back.
+fn losses(spec: &RestoreSpec) -> Option<String> {
+    (spec.manifest.head.dump.scope == Scope::Schema).then(|| {
+        "the backup holds definitions without rows: every row of these databases would be gone. `--into` a new database shows what it holds"
+            .to_owned()
+    })
+}
+
+fn notes(spec: &RestoreSpec, record: &StackRecord, target: &Target) -> Vec<String> {
     let mut out = Vec::new();
     let recorded = &spec.manifest.head.stack;
-    if recorded.system_identifier != target.system_identifier {
+    let excluded = &spec.manifest.head.dump.exclude_table_data;
+    if !excluded.is_empty() {
+        out.push(format!(
+            "ROWS WILL BE LOST: the backup was made without the rows of {} (exclude_table_data): these tables will be empty",
+            excluded.join(", ")
+        ));
+    }
+    if recorded.system_identifier != record.system_identifier {
         out.push(
             "the server is another one than the backup's: its own service passwords and app.settings stay"
                 .to_owned(),
         );
     }
-    let preload = |text: &str| -> BTreeSet<String> {
-        text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
-    };
-    let setting =
-        spec.manifest.server_settings.iter().find(|setting| setting.name == "shared_preload_libraries");
-    let there = preload(&answer.preload);
-    let missing: Vec<_> = setting
-        .map(|setting| preload(&setting.value))
-        .unwrap_or_default()
-        .into_iter()
-        .filter(|library| !there.contains(library))
-        .collect();
-    if !missing.is_empty() {
-        out.push(format!("the server does not preload {}", missing.join(", ")));
-    }
+    out.extend(target.missing_libraries(&spec.manifest));
+    out.extend(target.other_extensions(spec));
+    out.extend(target.lost_slots(spec));
     if !spec.manifest.head.is_good() {
         out.push("the backup is not a good one: it is suspect, or its last verification failed".to_owned());
     }
@@ -168,19 +180,38 @@ fn oddities(spec: &RestoreSpec, target: &StackRecord, answer: &Answer) -> Vec<St
 }
 
 /// Room for indexes being built and for the write-ahead log, beside the data itself.
-const MARGIN_BYTES: u64 = 256 << 20;
+pub(super) const MARGIN_BYTES: u64 = 256 << 20;
 
-fn check_space(plan: &mut RestorePlan, free_bytes: u64) {
-    let needed: u64 = plan.databases.iter().map(|database| database.size_bytes).sum::<u64>() + MARGIN_BYTES;
-    let freed: u64 = plan.databases.iter().filter_map(|database| database.replaces_bytes).sum();
-    if free_bytes.saturating_add(freed) < needed {
-        plan.problems.push(format!(
+fn too_little_room(databases: &[PlannedDatabase], free_bytes: u64) -> Option<String> {
+    let needed: u64 = databases.iter().map(|database| database.size_bytes).sum::<u64>() + MARGIN_BYTES;
+    let freed: u64 = databases.iter().filter_map(|database| database.replaces_bytes).sum();
+    (free_bytes.saturating_add(freed) < needed).then(|| {
+        format!(
             "the database's disk has {} free and {} in the databases that are replaced; {} are needed",
             show_bytes(free_bytes),
             show_bytes(freed),
             show_bytes(needed)
-        ));
+        )
+    })
+}
+
+/// Why an archive of this size cannot be placed beside the server, where `pg_restore` reads it.
+pub(super) async fn too_little_to_place(
+    site: &dyn Site,
+    needed_bytes: u64,
+) -> Result<Option<String>, Failure> {
+    if needed_bytes == 0 {
+        return Ok(None);
     }
+    let room = site.room().await?;
+    Ok((room.free_bytes < needed_bytes).then(|| {
+        format!(
+            "the archive is placed in {} of the database's container, where {} are free; {} are needed",
+            room.path,
+            show_bytes(room.free_bytes),
+            show_bytes(needed_bytes)
+        )
+    }))
 }
 
 async fn check_root_key(

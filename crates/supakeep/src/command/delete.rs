@@ -81,10 +81,14 @@ fn check_needed(catalog: &Catalog, chosen: &[ManifestHead]) -> Result<(), Comman
     Ok(())
 }
 
-/// A drill reads a backup for as long as restoring it takes.
+/// A drill reads a backup for as long as restoring it takes, and a restore that did not end needs its own
+/// and the one that leads back.
 fn check_unused(in_use: &BTreeSet<BackupId>, chosen: &[ManifestHead]) -> Result<(), CommandError> {
     match chosen.iter().find(|head| in_use.contains(&head.id)) {
-        Some(head) => Err(CommandError::new(Code::Busy, format!("{} is being drilled", head.id))),
+        Some(head) => {
+            let message = format!("{} is being drilled, or needed by a restore that has not ended", head.id);
+            Err(CommandError::new(Code::Busy, message))
+        }
         None => Ok(()),
     }
 }

@@ -2,16 +2,20 @@
 
 use std::process::ExitCode;
 
-use supakeep_flow::ports::Repository as _;
-use supakeep_flow::restore::{Left, RestoreFailure, RestorePlan, RestoreReport, RestoreSpec, plan, restore};
+use supakeep_flow::ports::{Observer, Repository as _};
+use supakeep_flow::restore::{RestorePlan, RestoreReport, RestoreSpec, plan, restore};
 use supakeep_flow::verify::verify;
 use supakeep_model::Duration;
 use supakeep_model::code::Code;
-use supakeep_model::journal::Journal;
+use supakeep_model::event::{Phase, RunEvent};
+use supakeep_model::journal::{Journal, Remaining};
 use supakeep_model::manifest::Manifest;
 use supakeep_model::manifest_head::StackRecord;
 use supakeep_model::quantity::{show_bytes, show_duration, show_time};
 
+mod explain;
+
+use self::explain::explain;
 use super::question::ask;
 use super::{Context, Outcome, progress};
 use crate::failure::CommandError;
@@ -43,22 +47,38 @@ pub(crate) async fn run(context: &Context, wish: Wish) -> Outcome {
     let lock = ports.backup.repository.lock()?;
     let unfinished = ports.backup.repository.journal()?;
     let (manifest, only_database) = chosen(context, &wish, unfinished.as_ref())?;
-    check_files(context, &manifest).await?;
-    let spec = RestoreSpec {
+    let mut spec = RestoreSpec {
         only_database,
-        safety: (!wish.no_safety_backup).then(|| context.wire.recipe().before_restore()),
+        resume: wish.resume,
+        safety: None,
         jobs: wish.jobs.unwrap_or(context.wire.settings.encoders),
         deadline: DEADLINE,
         manifest,
     };
+    if let Some(journal) = &unfinished {
+        spec.covers(journal)?;
+    }
+    let remaining = spec.remaining(unfinished.as_ref());
+    if remaining == Remaining::Everything {
+        check_files(context, &spec.manifest, &*ports.backup.observer).await?;
+    }
     let run = format!("restore-{}", spec.manifest.head.id);
     let site = context.unless_cancelled(ports.sites.live(&run)).await??;
     let planned = context.unless_cancelled(plan(&spec, &*site, &*ports.backup.repository)).await??;
-    show_plan(context, &spec, &planned, unfinished.as_ref());
-    planned.possible()?;
-    if wish.dry_run {
-        return Ok(ExitCode::SUCCESS);
+    let replaced = planned.replaced();
+    if !wish.no_safety_backup && !replaced.is_empty() {
+        spec.safety = Some(context.wire.recipe().before_restore(replaced));
     }
+    let rest = unfinished.as_ref().filter(|_| remaining != Remaining::Everything);
+    match rest {
+        Some(journal) => show_rest(context, journal, &planned, remaining),
+        None => show_plan(context, &spec, &planned, unfinished.as_ref()),
+    }
+    let possible = if rest.is_some() { Ok(()) } else { planned.possible() };
+    if wish.dry_run {
+        return dry_run(context, &planned, possible);
+    }
+    possible?;
     if !wish.yes {
         confirm(context, &planned.target).await?;
     }
@@ -91,13 +111,25 @@ fn chosen(
 }
 
 /// Nothing is touched for files that are not what was written.
-async fn check_files(context: &Context, manifest: &Manifest) -> Result<(), CommandError> {
-    context.output.note(format!("verifying {}", manifest.head.id));
+async fn check_files(
+    context: &Context,
+    manifest: &Manifest,
+    observer: &dyn Observer,
+) -> Result<(), CommandError> {
+    let id = manifest.head.id.clone();
+    let expected_bytes = Some(manifest.head.totals.stored_bytes);
+    observer.observe(&RunEvent::Entered {
+        id: id.clone(),
+        phase: Phase::Verify,
+        subject: id.to_string(),
+        expected_bytes,
+    });
+    let progress = |source_bytes| observer.observe(&RunEvent::Progressed { id: id.clone(), source_bytes });
     let repository = &context.wire.repository;
     let open =
         |artifact: &supakeep_model::artifact::Artifact| repository.open(&manifest.head.id, &artifact.path);
     let proof = tokio::select! {
-        proof = verify(manifest, open, &*context.wire.clock, |_| {}) => proof?,
+        proof = verify(manifest, open, &*context.wire.clock, progress) => proof?,
         () = context.cancel.cancelled() => {
             return Err(CommandError::new(Code::Cancelled, "nothing was touched"));
         }
@@ -150,13 +182,43 @@ fn show_plan(context: &Context, spec: &RestoreSpec, plan: &RestorePlan, unfinish
         .map(|service| service.name.as_str())
         .collect();
     say("stopped", if running.is_empty() { "nothing runs".to_owned() } else { running.join(", ") });
-    let safety = match (&spec.safety, unfinished.and_then(|journal| journal.safety.as_ref())) {
-        (_, Some(safety)) => format!("{safety}, of the restore that did not end"),
-        (Some(_), None) => "a pre-restore backup is taken first".to_owned(),
+    let half = unfinished.filter(|journal| journal.is_half());
+    let safety = match (half.map(|journal| &journal.safety), &spec.safety) {
+        (Some(Some(safety)), _) => format!("{safety}, of the restore that did not end"),
+        (Some(None), _) => "none: what is there is half restored, and is not saved".to_owned(),
+        (None, Some(_)) => "a pre-restore backup is taken first".to_owned(),
         (None, None) => "nothing is saved first".to_owned(),
     };
     say("way back", safety);
     plan.notes.iter().for_each(|note| say("note", note.clone()));
+}
+
+/// What would be done, for programs; a person has been shown it already.
+pub(super) fn dry_run(
+    context: &Context,
+    plan: &impl serde::Serialize,
+    possible: Result<(), supakeep_flow::failure::Failure>,
+) -> Outcome {
+    if context.output.json {
+        context.output.json(plan);
+    }
+    possible.map(|()| ExitCode::SUCCESS).map_err(|failure| CommandError::from(failure).after_result())
+}
+
+/// What is left of a restore whose data is all there: nothing is dropped any more.
+fn show_rest(context: &Context, journal: &Journal, plan: &RestorePlan, remaining: Remaining) {
+    let output = context.output;
+    if output.json {
+        return;
+    }
+    let say = |name: &str, value: String| output.note(format!("{name:<12}{value}"));
+    say("finish", format!("the restore of {}, whose data is all there: it stays as it is", journal.backup));
+    if remaining == Remaining::Comparison {
+        say("compared", "with what the backup recorded".to_owned());
+    }
+    say("restarted", plan.target.container.clone());
+    let stopped: Vec<_> = journal.stopped.iter().map(|service| service.name.as_str()).collect();
+    say("started", if stopped.is_empty() { "nothing".to_owned() } else { stopped.join(", ") });
 }
 
 /// The stack's name, typed: a habit of answering `y` is not enough. The lock is held meanwhile, so that
@@ -193,7 +255,7 @@ fn show_report(context: &Context, report: &RestoreReport) -> Outcome {
             .collect();
         output.json(&serde_json::json!({
             "restored": report.backup, "safety_backup": report.safety, "databases": databases,
-            "notes": report.notes, "duration_seconds": report.duration_seconds,
+            "duration_seconds": report.duration_seconds,
         }));
     } else {
         let mut table = output.table(&["DATABASE", "TABLES", "ROWS", "COMPARED"]);
@@ -217,35 +279,8 @@ fn show_report(context: &Context, report: &RestoreReport) -> Outcome {
             output.line(format!("what was there before is in {safety}"));
         }
     }
-    report.notes.iter().for_each(|note| output.note(format!("note: {note}")));
     if differences.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
     Err(CommandError::new(Code::RestoreDiffers, differences.join("\n  ")).after_result())
-}
-
-/// What happened, what state the stack is in, and what to type.
-fn explain(spec: &RestoreSpec, failure: RestoreFailure) -> CommandError {
-    let RestoreFailure { failure, left } = failure;
-    let state = match left {
-        Left::AsItWas => "nothing was changed in the databases; the services run as before".to_owned(),
-        Left::Restored => {
-            "the data is restored; the services may have to be started by hand: docker compose up -d"
-                .to_owned()
-        }
-        Left::HalfRestored { stopped, safety } => {
-            let stopped = if stopped.is_empty() { "none".to_owned() } else { stopped.join(", ") };
-            let back = match safety {
-                Some(id) => format!("to go back: supakeep restore {id} --no-safety-backup --yes"),
-                None => format!(
-                    "to try again: supakeep restore {} --no-safety-backup --yes",
-                    spec.manifest.head.id
-                ),
-            };
-            format!(
-                "databases are missing or half filled, and these services stay stopped: {stopped}\n  to finish: supakeep restore --resume --yes\n  {back}"
-            )
-        }
-    };
-    CommandError::new(failure.code, format!("{}\n  {state}", failure.message))
 }

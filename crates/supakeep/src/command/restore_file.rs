@@ -9,7 +9,9 @@ use supakeep_flow::cancel::Limits;
 use supakeep_flow::ports::{Repository, Stored};
 use supakeep_flow::read_back::decoded;
 use supakeep_flow::restore::RestorePorts;
-use supakeep_flow::restore::parts::{BesideSpec, DumpSource, Open, PartPorts, SourceFile, restore_beside};
+use supakeep_flow::restore::parts::{
+    BesideSpec, DumpSource, Open, PartPorts, SourceFile, plan_beside, restore_beside,
+};
 use supakeep_model::artifact::Encoding;
 use supakeep_model::code::Code;
 use supakeep_model::dump::Format;
@@ -17,8 +19,8 @@ use supakeep_model::event::{Phase, RunEvent};
 use supakeep_model::id::BackupId;
 use tokio::io::AsyncReadExt as _;
 
-use super::restore::DEADLINE;
-use super::restore_parts::{of_beside, show_beside};
+use super::restore::{DEADLINE, dry_run};
+use super::restore_parts::{of_beside, show_beside, show_plan};
 use super::{Context, Outcome};
 use crate::failure::CommandError;
 
@@ -29,7 +31,13 @@ const KEPT: &str = "standard-input";
 /// Where in a tar archive its mark is; `pg_dump -Ft` makes one.
 const TAR_MARK: std::ops::Range<usize> = 257..262;
 
-pub(super) async fn run(context: &Context, ports: &RestorePorts, file: &Path, spec: BesideSpec) -> Outcome {
+pub(super) async fn run(
+    context: &Context,
+    ports: &RestorePorts,
+    file: &Path,
+    spec: BesideSpec,
+    is_dry_run: bool,
+) -> Outcome {
     let output = context.output;
     for warning in [
         "nothing is known of this file but what is in it: it is executed as a superuser",
@@ -37,7 +45,7 @@ pub(super) async fn run(context: &Context, ports: &RestorePorts, file: &Path, sp
     ] {
         output.note(format!("warning: {warning}"));
     }
-    let site = ports.sites.live("restore-file").await?;
+    let site = context.unless_cancelled(ports.sites.live("restore-file")).await??;
     let id: BackupId = format!("file_{}", std::process::id())
         .parse()
         .map_err(|error| CommandError::new(Code::Internal, error))?;
@@ -54,16 +62,24 @@ pub(super) async fn run(context: &Context, ports: &RestorePorts, file: &Path, sp
     let source = source(open, path).await?;
     let limits = Limits::new(context.cancel.clone(), DEADLINE);
     let observer = &ports.backup.observer;
+    let progress = |source_bytes| observer.observe(&RunEvent::Progressed { id: id.clone(), source_bytes });
+    let ports =
+        PartPorts { site: &*site, source: &source, recorded: None, progress: &progress, limits: &limits };
+    let contents = ports.survey().await?;
+    let plan = plan_beside(&spec, ports, &contents).await?;
+    show_plan(output, &plan);
+    if is_dry_run {
+        return dry_run(context, &plan, plan.possible());
+    }
+    plan.possible()?;
     observer.observe(&RunEvent::Entered {
         id: id.clone(),
         phase: Phase::RestoreDatabase,
         subject: spec.name.clone(),
         expected_bytes: None,
     });
-    let progress = |source_bytes| observer.observe(&RunEvent::Progressed { id: id.clone(), source_bytes });
-    let ports =
-        PartPorts { site: &*site, source: &source, recorded: None, progress: &progress, limits: &limits };
-    let report = restore_beside(&spec, ports).await.map_err(|failure| of_beside(&spec.name, failure))?;
+    let restored = restore_beside(&spec, ports, &contents).await;
+    let report = restored.map_err(|failure| of_beside(&spec.name, failure))?;
     show_beside(context, &file.display().to_string(), &spec.name, &report)
 }
 

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use supakeep_flow::backup::backup;
 use supakeep_flow::cancel::Limits;
 use supakeep_flow::failure::Failure;
+use supakeep_flow::inspect::select::Contents;
 use supakeep_flow::ports::{Repository, RunLock, Site};
 use supakeep_flow::restore::parts::{
-    BesideSpec, DumpSource, Leave, PartPorts, PartsReport, TablesSpec, restore_beside, restore_data,
-    restore_tables, tables_there,
+    BesideSpec, DumpSource, Leave, PartKind, PartPlan, PartPorts, PartsReport, TablesSpec, plan_beside,
+    plan_data, plan_tables, restore_beside, restore_data, restore_tables,
 };
-use supakeep_flow::restore::{RestorePorts, restore_globals};
+use supakeep_flow::restore::{RestorePorts, other_version, plan_globals, restore_globals};
 use supakeep_model::code::Code;
 use supakeep_model::event::{Phase, RunEvent};
 use supakeep_model::fingerprint::Fingerprint;
@@ -21,10 +22,10 @@ use supakeep_model::manifest_head::Outcome as RunOutcome;
 
 mod report;
 
-pub(super) use report::show_beside;
 use report::show_parts;
+pub(super) use report::{show_beside, show_plan};
 
-use super::restore::{DEADLINE, confirm};
+use super::restore::{DEADLINE, confirm, dry_run};
 use super::{Context, Outcome, progress, restore_file};
 use crate::args::Parts;
 use crate::failure::CommandError;
@@ -59,8 +60,8 @@ pub(crate) async fn run(context: &Context, wish: Wish) -> Outcome {
     }
     if let (Some(file), Some(into)) = (&wish.parts.file, &wish.parts.into) {
         let jobs = wish.jobs.unwrap_or(context.wire.settings.encoders);
-        let leave = if wish.parts.schema_only { Leave::Rows } else { Leave::Nothing };
-        return restore_file::run(context, &ports, file, BesideSpec::unknown(into, leave, jobs)).await;
+        let spec = BesideSpec::unknown(into, leave(&wish), jobs);
+        return restore_file::run(context, &ports, file, spec, wish.dry_run).await;
     }
     let manifest = chosen(context, wish.id.as_deref().unwrap_or_default())?;
     let name = format!("restore-{}", manifest.head.id);
@@ -95,15 +96,16 @@ fn chosen(context: &Context, id: &str) -> Result<Manifest, CommandError> {
 
 /// A dump is read by programs of its own major version.
 fn fits(manifest: &Manifest, site: &dyn Site) -> Result<(), CommandError> {
-    let major = |version: &str| version.split(['.', ' ']).next().unwrap_or_default().to_owned();
     let (recorded, there) =
         (&manifest.head.stack.server_version, &site.server().facts().record.server_version);
-    if major(recorded) == major(there) {
-        return Ok(());
+    match other_version(recorded, there) {
+        Some(other) => Err(CommandError::new(Code::TargetUnfit, format!("nothing was touched: {other}"))),
+        None => Ok(()),
     }
-    let message =
-        format!("nothing was touched: the backup is of PostgreSQL {recorded}, the server is {there}");
-    Err(CommandError::new(Code::TargetUnfit, message))
+}
+
+fn leave(wish: &Wish) -> Leave {
+    if wish.parts.schema_only { Leave::Rows } else { Leave::Nothing }
 }
 
 struct Run<'a> {
@@ -133,6 +135,16 @@ impl Work<'_> {
             progress: &*self.progress,
             limits: &self.limits,
         }
+    }
+
+    /// What the dump holds. A dry run has read every file when it says that nothing stands in the way; a
+    /// restore reads those that it needs.
+    async fn contents(&self, all: bool) -> Result<Contents, CommandError> {
+        let contents = self.ports().survey().await?;
+        if all {
+            self.ports().check(&contents).await?;
+        }
+        Ok(contents)
     }
 }
 
@@ -175,23 +187,32 @@ impl Run<'_> {
         })
     }
 
-    /// Says what will be replaced, asks, and saves what is there.
-    async fn prepare(&self, replaced: &str) -> Result<Option<BackupId>, CommandError> {
-        self.context.output.note(format!("{:<12}{replaced}", "replaces"));
+    /// Whether to go on: not in a dry run, and not where something stands in the way.
+    fn decide(&self, plan: &PartPlan) -> Result<bool, CommandError> {
+        show_plan(self.context.output, plan);
+        if self.wish.dry_run {
+            return dry_run(self.context, plan, plan.possible()).map(|_| false);
+        }
+        plan.possible()?;
+        Ok(true)
+    }
+
+    /// Asks, and saves what is replaced: `database`, or any where it belongs to none.
+    async fn prepare(&self, database: Option<&DatabaseRecord>) -> Result<Option<BackupId>, CommandError> {
+        let facts = self.site.server().facts();
         if !self.wish.yes {
-            confirm(self.context, &self.site.server().facts().record).await?;
+            confirm(self.context, &facts.record).await?;
         }
         if self.wish.no_safety_backup {
             return Ok(None);
         }
-        let spec = self.context.wire.recipe().before_restore();
+        let saved = database.map_or(DATABASE, |record| &record.name);
+        let saved = facts.databases.iter().filter(|name| *name == saved).cloned().collect();
+        let spec = self.context.wire.recipe().before_restore(saved);
         let head = backup(&spec, &self.ports.backup, self.lock, &self.context.cancel).await?;
         if head.outcome == RunOutcome::Failed {
             let why = head.error.map(|error| error.message).unwrap_or_default();
-            let message = format!(
-                "what is there cannot be saved first, so nothing was touched: {why}. If it is worth nothing: --no-safety-backup"
-            );
-            return Err(CommandError::new(Code::RestoreFailed, message));
+            return Err(unsaved(&why));
         }
         Ok(Some(head.id))
     }
@@ -204,67 +225,90 @@ impl Run<'_> {
             into_schema: parts.into_schema.clone(),
         };
         let work = self.work(record)?;
-        let mut safety = None;
-        if spec.into_schema.is_none() {
-            let there = tables_there(&spec.database, &spec.tables, self.site).await?;
-            let names: Vec<_> = there.iter().map(|name| name.to_string()).collect();
-            if self.wish.dry_run {
-                self.context.output.note(format!("{:<12}{}", "replaces", names.join(", ")));
-                return Ok(ExitCode::SUCCESS);
-            }
-            if !there.is_empty() {
-                safety = self.prepare(&format!("the rows of {}", names.join(", "))).await?;
-            }
-        } else if self.wish.dry_run {
+        let contents = work.contents(self.wish.dry_run).await?;
+        let plan = plan_tables(&spec, work.ports(), &contents).await?;
+        if !self.decide(&plan)? {
             return Ok(ExitCode::SUCCESS);
         }
+        let mut safety = None;
+        if !plan.replaces.is_empty() {
+            safety = self.prepare(Some(record)).await?;
+        }
         self.enter(Phase::RestoreDatabase, &record.name);
-        let report = restore_tables(&spec, work.ports()).await.map_err(of_transaction)?;
+        let report = restore_tables(&spec, work.ports(), contents).await.map_err(of_transaction)?;
         show_parts(self.context, &self.manifest.head.id, &report, safety.as_ref())
     }
 
     async fn data(&self, record: &DatabaseRecord) -> Outcome {
         let work = self.work(record)?;
-        if self.wish.dry_run {
+        let contents = work.contents(self.wish.dry_run).await?;
+        let plan = plan_data(&record.name, work.ports(), &contents).await?;
+        if !self.decide(&plan)? {
             return Ok(ExitCode::SUCCESS);
         }
-        let safety =
-            self.prepare(&format!("the rows of all tables of {} that the backup has", record.name)).await?;
+        let safety = self.prepare(Some(record)).await?;
         self.enter(Phase::RestoreDatabase, &record.name);
-        let report = restore_data(&record.name, work.ports()).await.map_err(of_transaction)?;
+        let report = restore_data(&record.name, work.ports(), &contents).await.map_err(of_transaction)?;
         show_parts(self.context, &self.manifest.head.id, &report, safety.as_ref())
     }
 
     async fn roles(&self) -> Outcome {
-        if self.wish.dry_run {
+        let repository = &*self.ports.backup.repository;
+        let mut plan = PartPlan::new(PartKind::Roles, "");
+        let planned = plan_globals(self.manifest, repository, self.site);
+        let planned = self.limits().apply(planned).await?;
+        (plan.makes, plan.replaces) = (planned.makes, planned.alters);
+        plan.notes.push(
+            "what roles may, their settings and passwords are replaced; passwords of the stack's services stay"
+                .to_owned(),
+        );
+        if !self.decide(&plan)? {
             return Ok(ExitCode::SUCCESS);
         }
-        let safety = self
-            .prepare("what roles may, their settings and passwords; those of the stack's services stay")
-            .await?;
+        let safety = self.prepare(None).await?;
         self.enter(Phase::RestoreGlobals, "");
-        let repository = &*self.ports.backup.repository;
-        self.limits().apply(restore_globals(self.manifest, repository, self.site)).await?;
+        let restored = self.limits().apply(restore_globals(self.manifest, repository, self.site)).await;
+        restored.map_err(|failure| of_roles(failure, safety.as_ref()))?;
         show_parts(self.context, &self.manifest.head.id, &PartsReport::default(), safety.as_ref())
     }
 
     async fn beside(&self, name: &str, record: &DatabaseRecord) -> Outcome {
         let work = self.work(record)?;
-        if self.wish.dry_run {
-            return Ok(ExitCode::SUCCESS);
-        }
-        let leave = if self.wish.parts.schema_only { Leave::Rows } else { Leave::Nothing };
         let spec = BesideSpec {
             name: name.to_owned(),
             record: Some(record.clone()),
             dump: Some(self.manifest.head.dump.clone()),
-            leave,
+            leave: leave(self.wish),
             jobs: self.wish.jobs.unwrap_or(self.context.wire.settings.encoders),
         };
+        let contents = work.contents(self.wish.dry_run).await?;
+        let plan = plan_beside(&spec, work.ports(), &contents).await?;
+        if !self.decide(&plan)? {
+            return Ok(ExitCode::SUCCESS);
+        }
         self.enter(Phase::RestoreDatabase, name);
-        let report = restore_beside(&spec, work.ports()).await.map_err(|failure| of_beside(name, failure))?;
+        let restored = restore_beside(&spec, work.ports(), &contents).await;
+        let report = restored.map_err(|failure| of_beside(name, failure))?;
         show_beside(self.context, self.manifest.head.id.as_str(), name, &report)
     }
+}
+
+/// Nothing is replaced that could not be saved.
+fn unsaved(why: &str) -> CommandError {
+    let message = format!(
+        "what is there cannot be saved first, so nothing was touched: {why}. If it is worth nothing: --no-safety-backup"
+    );
+    CommandError::new(Code::RestoreFailed, message)
+}
+
+/// What a failure has left of the roles.
+fn of_roles(failure: Failure, safety: Option<&BackupId>) -> CommandError {
+    let state = match failure.code {
+        Code::RestoreFailed => "no role was changed: it was one transaction",
+        _ => "it was one transaction: either all roles were changed, or none",
+    };
+    let saved = safety.map(|id| format!("\n  what was there before is in {id}")).unwrap_or_default();
+    CommandError::new(failure.code, format!("{}\n  {state}{saved}", failure.message))
 }
 
 /// What a failure has left of a transaction.

@@ -40,10 +40,20 @@ pub struct LeftOut {
     pub notes: Vec<String>,
 }
 
-/// Rows of what a service finds out by itself, at which version its own schema is: they belong to the
-/// definitions beside them.
-const MIGRATIONS: [(&str, &str); 3] =
-    [("auth", "schema_migrations"), ("storage", "migrations"), ("realtime", "schema_migrations")];
+/// Schemas that services, or the command line tool's migrations, make and change by themselves.
+const SERVICE_SCHEMAS: [&str; 8] = [
+    "_analytics",
+    "_realtime",
+    "_supavisor",
+    "auth",
+    "realtime",
+    "storage",
+    "supabase_functions",
+    "supabase_migrations",
+];
+/// Tables of theirs by which they know which version a schema is at: their rows belong to the definitions
+/// beside them.
+const MIGRATIONS: [&str; 2] = ["schema_migrations", "migrations"];
 
 impl Contents {
     /// Its tables.
@@ -55,6 +65,33 @@ impl Contents {
                 _ => None,
             })
             .collect()
+    }
+
+    /// The tables that it has rows of. One that was empty is among them: it has an entry for its rows all the
+    /// same, unless the dump was made without them.
+    pub fn tables_with_rows(&self) -> BTreeSet<&Name> {
+        self.relations("TABLE DATA").map(|(name, _)| name).collect()
+    }
+
+    /// Those of these tables that the dump was made without the rows of.
+    pub fn without_rows_of(&self, tables: &BTreeSet<Name>) -> BTreeSet<Name> {
+        let with_rows = self.tables_with_rows();
+        let partitioned: BTreeSet<&Name> = self
+            .relations("TABLE")
+            .filter(|(_, entry)| entry.makes_a_partitioned_table())
+            .map(|(name, _)| name)
+            .collect();
+        let is_without = |name: &&Name| !with_rows.contains(*name) && !partitioned.contains(*name);
+        tables.iter().filter(is_without).cloned().collect()
+    }
+
+    fn relations<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = (&'a Name, &'a Entry)> {
+        self.entries.iter().filter(move |entry| entry.kind() == kind).filter_map(|entry| {
+            match &entry.subject {
+                Some(Subject::Relation(name)) => Some((name, entry)),
+                _ => None,
+            }
+        })
     }
 
     /// The tables that are meant, with all partitions of those that are partitioned. An error names
@@ -211,7 +248,7 @@ impl Contents {
 }
 
 fn is_migrations(name: &Name) -> bool {
-    MIGRATIONS.contains(&(name.schema.as_str(), name.name.as_str()))
+    SERVICE_SCHEMAS.contains(&name.schema.as_str()) && MIGRATIONS.contains(&name.name.as_str())
 }
 
 /// Large objects, and what is said of them.
@@ -255,5 +292,51 @@ fn is_of_subscription(entry: &Entry) -> bool {
         "SUBSCRIPTION" | "SUBSCRIPTION TABLE" => true,
         "COMMENT" | "SECURITY LABEL" => header.name.starts_with("SUBSCRIPTION "),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::select::Header;
+
+    fn entry(kind: &str, schema: &str, name: &str, statements: &str) -> Entry {
+        let header = Header { kind: kind.to_owned(), ..Header::default() };
+        let subject = Some(Subject::Relation(Name::new(schema, name)));
+        Entry { header, subject, statements: statements.to_owned(), ..Entry::default() }
+    }
+
+    #[test]
+    fn what_services_know_their_versions_by_is_no_data() {
+        let rows = |schema: &str, name: &str| entry("TABLE DATA", schema, name, "");
+        let kept = [rows("public", "migrations"), rows("public", "schema_migrations"), rows("auth", "users")];
+        let left_out = [
+            rows("auth", "schema_migrations"),
+            rows("storage", "migrations"),
+            rows("realtime", "schema_migrations"),
+            rows("_realtime", "schema_migrations"),
+            rows("_analytics", "schema_migrations"),
+            rows("_supavisor", "schema_migrations"),
+            rows("supabase_functions", "migrations"),
+            rows("supabase_migrations", "schema_migrations"),
+        ];
+        let entries = kept.iter().chain(&left_out).cloned().collect();
+        let contents = Contents { entries, ..Contents::default() };
+        assert_eq!(contents.data(), kept.iter().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_table_without_an_entry_for_its_rows_was_dumped_without_them() {
+        let tables = ["empty", "excluded", "parts"].map(|name| Name::new("public", name));
+        let parts = "CREATE TABLE public.parts (\n    id integer\n)\nPARTITION BY LIST (id);\n";
+        let entries = vec![
+            entry("TABLE", "public", "empty", "CREATE TABLE public.empty (\n);\n"),
+            entry("TABLE", "public", "excluded", "CREATE TABLE public.excluded (\n);\n"),
+            entry("TABLE", "public", "parts", parts),
+            entry("TABLE DATA", "public", "empty", "COPY public.empty FROM stdin;\n"),
+        ];
+        let contents = Contents { entries, ..Contents::default() };
+        let without = contents.without_rows_of(&tables.iter().cloned().collect());
+        assert_eq!(without, BTreeSet::from([tables[1].clone()]));
     }
 }

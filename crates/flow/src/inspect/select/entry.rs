@@ -95,7 +95,7 @@ impl Header {
 
     /// Whether the statements of such an entry may be wanted by themselves.
     pub(crate) fn has_wanted_statements(&self) -> bool {
-        self.may_be_of_a_table() || self.kind == "EVENT TRIGGER"
+        self.may_be_of_a_table() || matches!(self.kind.as_str(), "EVENT TRIGGER" | "FOREIGN DATA WRAPPER")
     }
 }
 
@@ -110,9 +110,14 @@ impl Entry {
         if self.header.may_be_of_a_table() {
             self.subject = subject(self.kind(), &self.statements);
         }
-        if self.subject.is_none() && !self.is_about_event_triggers() {
+        if self.subject.is_none() && !self.is_about_event_triggers() && !self.makes_a_wrapper() {
             self.statements = String::new();
         }
+    }
+
+    /// Whether it makes a table whose rows are all in partitions, as pg_dump writes it.
+    pub fn makes_a_partitioned_table(&self) -> bool {
+        self.kind() == "TABLE" && self.statements.contains("\nPARTITION BY ")
     }
 
     /// Whether it makes an event trigger, or says something of one.
@@ -120,6 +125,11 @@ impl Entry {
         let Header { kind, name, .. } = &self.header;
         kind == "EVENT TRIGGER"
             || matches!(kind.as_str(), "COMMENT" | "SECURITY LABEL") && name.starts_with("EVENT TRIGGER ")
+    }
+
+    /// Whether it makes a foreign-data wrapper.
+    pub fn makes_a_wrapper(&self) -> bool {
+        self.kind() == "FOREIGN DATA WRAPPER"
     }
 
     /// For people.

@@ -4,23 +4,25 @@
 use std::collections::BTreeSet;
 
 use supakeep_model::code::Code;
-use supakeep_model::dump::{DumpSpec, Format};
+use supakeep_model::dump::{DumpSpec, Format, Scope};
 use supakeep_model::fingerprint::Fingerprint;
 use supakeep_model::manifest::DatabaseRecord;
 use supakeep_model::quantity::show_bytes;
 
 use super::script::Script;
-use super::{PartPorts, unfit};
+use super::{DumpSource, PartKind, PartPlan, PartPorts, SourceFile};
 use crate::failure::Failure;
-use crate::inspect::select::{Contents, Entry, LeftOut, Subject};
-use crate::ports::{ArchiveRestore, Input, OnError, Placed, Site};
+use crate::inspect::select::{Contents, Entry, LeftOut, Name, Subject, quoted};
+use crate::ports::{ArchiveRestore, OnError, Placed, Site};
 use crate::restore::compare::fingerprint;
-use crate::restore::databases::{literal, quoted};
+use crate::restore::content::{ARCHIVE, in_archive};
+use crate::restore::plan::{self, MARGIN_BYTES};
+use crate::restore::{ask, literal};
 
 /// What psql says when it has read everything.
 const DONE: &str = "supakeep: read to the end";
-/// Room for indexes being built and for the write-ahead log, beside the data itself.
-const MARGIN_BYTES: u64 = 256 << 20;
+/// How long dropping a database that could not be filled may take.
+const CLEAN_UP: std::time::Duration = std::time::Duration::from_secs(300);
 
 /// What of the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,31 +68,76 @@ pub struct BesideReport {
     pub notes: Vec<String>,
 }
 
-/// Makes the database and fills it; if anything fails it is gone again.
-pub async fn restore_beside(spec: &BesideSpec, ports: PartPorts<'_>) -> Result<BesideReport, Failure> {
-    let contents = ports
+/// What making the database would do.
+pub async fn plan_beside(
+    spec: &BesideSpec,
+    ports: PartPorts<'_>,
+    contents: &Contents,
+) -> Result<PartPlan, Failure> {
+    ports
         .bounded(async {
-            let contents = ports.source.survey().await?;
-            ports.source.check(contents.entries.iter().map(|entry| entry.id)).await?;
-            refuse(spec, ports.site).await?;
-            Ok(contents)
+            let mut plan = PartPlan::new(PartKind::Database, &spec.name);
+            plan.makes.push(spec.name.clone());
+            plan.problems = problems(spec, &ports, contents).await?;
+            plan.notes = contents.left_out_beside().notes;
+            let holds_no_rows = spec.dump.as_ref().is_some_and(|dump| dump.scope == Scope::Schema);
+            if holds_no_rows && spec.leave == Leave::Nothing {
+                plan.notes.push("the backup holds definitions without rows".to_owned());
+            }
+            Ok(plan)
         })
-        .await?;
-    create(spec, ports.site).await?;
-    let filled = ports.bounded(fill(spec, &ports, &contents)).await;
-    if filled.is_err() {
-        let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quoted(&spec.name));
-        if let Err(error) = ports.site.sql("template1", &statement).await {
-            tracing::error!(code = %error.code, "the database {} is half filled and cannot be dropped: {error}", spec.name);
+        .await
+}
+
+/// Makes the database and fills it with a dump that holds `contents`; if anything fails it is gone again.
+pub async fn restore_beside(
+    spec: &BesideSpec,
+    ports: PartPorts<'_>,
+    contents: &Contents,
+) -> Result<BesideReport, Failure> {
+    ports.check(contents).await?;
+    ports.bounded(async { plan::possible(&problems(spec, &ports, contents).await?) }).await?;
+    if let Err(failure) = ports.bounded(create(spec, ports.site)).await {
+        // Ended in the middle of it, nobody knows whether it was made; refused, it was not.
+        if matches!(failure.code, Code::Cancelled | Code::DeadlineExceeded) {
+            drop(spec, ports.site).await;
         }
+        return Err(failure);
+    }
+    let filled = ports.bounded(fill(spec, &ports, contents)).await;
+    if filled.is_err() {
+        drop(spec, ports.site).await;
     }
     filled
 }
 
-async fn refuse(spec: &BesideSpec, site: &dyn Site) -> Result<(), Failure> {
-    let query = format!("SELECT count(*) FROM pg_database WHERE datname = {}", literal(&spec.name));
-    if site.sql("template1", &query).await?.trim() != "0" {
-        return Err(unfit(format!("the database {} is there already: nothing was touched", spec.name)));
+async fn drop(spec: &BesideSpec, site: &dyn Site) {
+    let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quoted(&spec.name));
+    let message = match tokio::time::timeout(CLEAN_UP, site.sql("template1", &statement)).await {
+        Ok(Ok(_)) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it takes too long".to_owned(),
+    };
+    tracing::error!("the database {} is half filled and cannot be dropped: {message}", spec.name);
+}
+
+/// Why it cannot be made.
+async fn problems(
+    spec: &BesideSpec,
+    ports: &PartPorts<'_>,
+    contents: &Contents,
+) -> Result<Vec<String>, Failure> {
+    let site = ports.site;
+    let mut out = Vec::new();
+    let query = format!("SELECT to_json(count(*)) FROM pg_database WHERE datname = {}", literal(&spec.name));
+    if ask::<u64>(site, "template1", &query).await? > 0 {
+        out.push(format!("the database {} is there already: nothing was touched", spec.name));
+    }
+    if spec.dump.as_ref().is_some_and(|dump| dump.scope == Scope::Data) {
+        out.push(
+            "the backup holds rows without definitions: a database cannot be made of it, nothing was touched"
+                .to_owned(),
+        );
     }
     let rows_bytes = match (&spec.record, spec.leave) {
         (Some(record), Leave::Nothing) => record.size_bytes,
@@ -98,13 +145,14 @@ async fn refuse(spec: &BesideSpec, site: &dyn Site) -> Result<(), Failure> {
     };
     let (free, needed) = (site.free_bytes().await?, rows_bytes + MARGIN_BYTES);
     if free < needed {
-        return Err(unfit(format!(
-            "the database's disk has {} free; {} are needed",
+        out.push(format!(
+            "the database's disk has {} free; {} are needed: nothing was touched",
             show_bytes(free),
             show_bytes(needed)
-        )));
+        ));
     }
-    Ok(())
+    out.extend(plan::too_little_to_place(site, ports.source.placed_bytes(contents)).await?);
+    Ok(out)
 }
 
 async fn create(spec: &BesideSpec, site: &dyn Site) -> Result<(), Failure> {
@@ -132,17 +180,19 @@ async fn fill(
     if spec.leave == Leave::Rows {
         out.extend(contents.without_rows());
     }
-    let late: Vec<&Entry> = contents
-        .entries
-        .iter()
-        .filter(|entry| entry.is_about_event_triggers() && !out.contains(&entry.id))
-        .collect();
-    out.extend(late.iter().map(|entry| entry.id));
+    let kept = |entry: &&Entry| !out.contains(&entry.id);
+    let wrappers: Vec<&Entry> =
+        contents.entries.iter().filter(kept).filter(|entry| entry.makes_a_wrapper()).collect();
+    let late: Vec<&Entry> =
+        contents.entries.iter().filter(kept).filter(|entry| entry.is_about_event_triggers()).collect();
+    out.extend(wrappers.iter().chain(&late).map(|entry| entry.id));
     match ports.source.format {
-        Format::Plain => plain(spec, ports, contents, &out).await?,
-        Format::Custom | Format::Directory => archive(spec, ports, contents, &out).await?,
+        Format::Plain => plain(spec, ports, contents, &out, &wrappers).await?,
+        Format::Custom | Format::Directory => archive(spec, ports, contents, &out, &wrappers).await?,
     }
-    event_triggers(spec, ports.site, &late).await?;
+    if !late.is_empty() {
+        ports.site.sql(&spec.name, &as_superusers(&late)).await?;
+    }
     ports.site.sql(&spec.name, "ANALYZE").await?;
     let mut report = compare(spec, ports, contents, &left_out).await?;
     report.notes.extend(left_out.notes);
@@ -154,9 +204,17 @@ async fn plain(
     ports: &PartPorts<'_>,
     contents: &Contents,
     out: &BTreeSet<i64>,
+    wrappers: &[&Entry],
 ) -> Result<(), Failure> {
     let mut script = Script::default();
-    script.ranges(contents.extents_without(out));
+    let mut extents = contents.extents_without(out);
+    for wrapper in wrappers {
+        let at = wrapper.extents.first().map_or(0, |extent| extent.start);
+        let after = extents.split_off(extents.partition_point(|extent| extent.start < at));
+        script.ranges(std::mem::replace(&mut extents, after));
+        script.say(&format!("\n{}", as_superusers(&[wrapper])));
+    }
+    script.ranges(extents);
     script.say(&format!("\n\\warn {DONE}"));
     let input = script.into_input(ports.source)?;
     let said = ports.site.psql(&spec.name, input, OnError::Stop, ports.progress).await?;
@@ -172,62 +230,83 @@ async fn archive(
     ports: &PartPorts<'_>,
     contents: &Contents,
     out: &BTreeSet<i64>,
+    wrappers: &[&Entry],
 ) -> Result<(), Failure> {
-    let source = ports.source;
-    let is_folder = source.format == Format::Directory;
-    let mut placed = Vec::new();
-    for file in &source.files {
-        let name = if is_folder { file.path.clone() } else { "archive".to_owned() };
-        // pg_restore opens the files of a folder by itself; it takes a file only as it was.
-        let (stored, bytes) = match &file.recorded {
-            Some((bytes, _)) if !is_folder => (source.decoded(file)?, *bytes),
-            _ if is_folder => (source.stored(file)?, file.bytes),
-            _ => (source.decoded(file)?, contents.bytes),
-        };
-        placed.push(Placed { name, input: Input { stored, bytes } });
-    }
-    let archive = if is_folder {
-        source.main()?.path.split('/').next().unwrap_or_default().to_owned()
-    } else {
-        "archive".to_owned()
-    };
-    let entries = contents.entries.iter().map(|entry| entry.id).filter(|id| !out.contains(id)).collect();
-    let wanted = ArchiveRestore { archive, jobs: spec.jobs, entries, single_transaction: false };
-    ports.site.place(placed, ports.progress).await?;
-    let restored = ports.site.pg_restore(&spec.name, &wanted).await;
+    ports.site.place(placed(ports.source, contents)?, ports.progress).await?;
+    let restored = from_archive(spec, ports.site, contents, out, wrappers).await;
     let cleared = ports.site.clear().await;
     restored?;
     Ok(cleared?)
 }
 
-/// Event triggers may belong to a role that is no superuser any more, to which PostgreSQL gives none. It is one
-/// inside of this transaction, which nobody else ever sees.
-async fn event_triggers(spec: &BesideSpec, site: &dyn Site, late: &[&Entry]) -> Result<(), Failure> {
-    if late.is_empty() {
-        return Ok(());
+/// The archive as it is put beside the server. `pg_restore` decompresses the files of a folder by itself; it takes
+/// a single file only as it was.
+fn placed<'a>(source: &'a DumpSource, contents: &Contents) -> Result<Vec<Placed<'a>>, Failure> {
+    if source.format == Format::Directory {
+        let stored = |file: &'a SourceFile| {
+            let open = Box::new(move || source.stored(file));
+            Placed { name: in_archive(&file.path), bytes: file.bytes, open }
+        };
+        return Ok(source.files.iter().map(stored).collect());
     }
-    let owners: BTreeSet<String> = late.iter().map(|entry| literal(&entry.header.owner)).collect();
+    let file = source.main()?;
+    let bytes = file.recorded.as_ref().map_or(contents.bytes, |(bytes, _)| *bytes);
+    Ok(vec![Placed { name: ARCHIVE.to_owned(), bytes, open: Box::new(move || source.decoded(file)) }])
+}
+
+/// In as many steps as there are foreign-data wrappers among the entries, which are made in between.
+async fn from_archive(
+    spec: &BesideSpec,
+    site: &dyn Site,
+    contents: &Contents,
+    out: &BTreeSet<i64>,
+    wrappers: &[&Entry],
+) -> Result<(), Failure> {
+    let apart: BTreeSet<i64> = wrappers.iter().map(|wrapper| wrapper.id).collect();
+    // What stands before a wrapper may be what it needs, what comes after it may need it.
+    for step in contents.entries.split_inclusive(|entry| apart.contains(&entry.id)) {
+        let entries: Vec<i64> = step.iter().map(|entry| entry.id).filter(|id| !out.contains(id)).collect();
+        // An empty list would be all of them.
+        if !entries.is_empty() {
+            let wanted = ArchiveRestore { archive: ARCHIVE.to_owned(), jobs: spec.jobs, entries };
+            site.pg_restore(&spec.name, &wanted).await?;
+        }
+        if let Some(wrapper) = step.last().filter(|entry| apart.contains(&entry.id)) {
+            site.sql(&spec.name, &as_superusers(&[wrapper])).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes entries whose owner PostgreSQL wants to be a superuser: event triggers and foreign-data wrappers. It may
+/// be none any more, and then is one inside of this transaction, which nobody else ever sees.
+fn as_superusers(entries: &[&Entry]) -> String {
+    let owners: BTreeSet<String> = entries.iter().map(|entry| literal(&entry.header.owner)).collect();
     let owners: Vec<_> = owners.into_iter().collect();
-    let raise =
-        |to: &str| format!("SELECT format('ALTER ROLE %I {to}', rolname) FROM supakeep_raised \\gexec\n");
+    // A dump that begins with \restrict lets psql take no \gexec before its end.
+    let raise = |to: &str| {
+        format!(
+            "DO $supakeep$ DECLARE role name; BEGIN FOR role IN SELECT rolname FROM pg_temp.supakeep_raised LOOP \
+             EXECUTE pg_catalog.format('ALTER ROLE %I {to}', role); END LOOP; END $supakeep$;\n"
+        )
+    };
     let mut script = format!(
         "BEGIN;\nSET LOCAL session_replication_role = replica;\n\
          CREATE TEMPORARY TABLE supakeep_raised ON COMMIT DROP AS \
-         SELECT rolname FROM pg_roles WHERE rolname IN ({}) AND NOT rolsuper;\n",
+         SELECT rolname FROM pg_catalog.pg_roles WHERE rolname IN ({}) AND NOT rolsuper;\n",
         owners.join(", ")
     );
     script.push_str(&raise("SUPERUSER"));
-    for entry in late {
+    for entry in entries {
         script.push_str(&entry.statements);
-        if entry.owner_is_apart && entry.kind() == "EVENT TRIGGER" {
-            let (trigger, owner) = (quoted(&entry.header.name), quoted(&entry.header.owner));
-            script.push_str(&format!("\nALTER EVENT TRIGGER {trigger} OWNER TO {owner};\n"));
+        if entry.owner_is_apart && matches!(entry.kind(), "EVENT TRIGGER" | "FOREIGN DATA WRAPPER") {
+            let (kind, name, owner) = (entry.kind(), quoted(&entry.header.name), quoted(&entry.header.owner));
+            script.push_str(&format!("\nALTER {kind} {name} OWNER TO {owner};\n"));
         }
     }
     script.push_str(&raise("NOSUPERUSER"));
     script.push_str("COMMIT;\n");
-    site.sql(&spec.name, &script).await?;
-    Ok(())
+    script
 }
 
 async fn compare(
@@ -259,9 +338,7 @@ fn differences(
     for entry in contents.entries.iter().filter(|entry| left_out.ids.contains(&entry.id)) {
         let Some(Subject::Relation(name)) = &entry.subject else { continue };
         expected.tables.retain(|table| (&table.schema, &table.name) != (&name.schema, &name.name));
-        expected
-            .sequences
-            .retain(|sequence| crate::inspect::select::Name::of_sql(&sequence.name).as_ref() != Some(name));
+        expected.sequences.retain(|sequence| Name::of_sql(&sequence.name).as_ref() != Some(name));
     }
     let mut out = Vec::new();
     if !left_out.ids.is_empty() && expected.dialect == found.dialect {

@@ -6,9 +6,9 @@ use serde::Deserialize;
 use supakeep_model::code::Code;
 
 use crate::failure::Failure;
-use crate::inspect::select::Name;
+use crate::inspect::select::{Name, quoted};
 use crate::ports::Site;
-use crate::restore::databases::literal;
+use crate::restore::{ask, literal};
 
 /// A table that is there.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -55,10 +55,7 @@ impl Live {
         database: &str,
         family: &BTreeSet<Name>,
     ) -> Result<Live, Failure> {
-        let answer = site.sql(database, &query(family)).await?;
-        let tables: Vec<LiveTable> = serde_json::from_str(answer.trim()).map_err(|error| {
-            Failure::new(Code::DatabaseRefused, format!("psql's answer makes no sense: {error}"))
-        })?;
+        let tables: Vec<LiveTable> = ask(site, database, &query(family)).await?;
         if let Some(other) = tables.iter().find(|table| !matches!(table.kind, 'r' | 'p')) {
             let message = format!("{} is there and is no table: nothing was touched", other.name());
             return Err(Failure::new(Code::TargetUnfit, message));
@@ -69,6 +66,11 @@ impl Live {
     /// Their names.
     pub(super) fn names(&self) -> BTreeSet<Name> {
         self.tables.iter().map(LiveTable::name).collect()
+    }
+
+    /// Those that have rows of their own.
+    pub(super) fn plain(&self) -> impl Iterator<Item = Name> {
+        self.tables.iter().filter(|table| !table.is_partitioned()).map(LiveTable::name)
     }
 
     /// Statements that empty the tables, without a word to any trigger or foreign key, and let rows in again
@@ -84,14 +86,14 @@ impl Live {
                 out.push_str(&format!(
                     "ALTER TABLE {} DISABLE TRIGGER {};\n",
                     table.itself(),
-                    quote(trigger)
+                    quoted(trigger)
                 ));
             }
             for (check, _, _) in &table.unchecked {
                 out.push_str(&format!(
                     "ALTER TABLE {} DROP CONSTRAINT {};\n",
                     table.name().sql(),
-                    quote(check)
+                    quoted(check)
                 ));
             }
         }
@@ -110,11 +112,11 @@ impl Live {
         for table in &self.tables {
             for (trigger, mode) in &table.triggers {
                 let mode = if *mode == 'A' { "ALWAYS" } else { "REPLICA" };
-                let (table, trigger) = (table.itself(), quote(trigger));
+                let (table, trigger) = (table.itself(), quoted(trigger));
                 out.push_str(&format!("ALTER TABLE {table} ENABLE {mode} TRIGGER {trigger};\n"));
             }
             for (check, definition, comment) in &table.unchecked {
-                let (table, check) = (table.name().sql(), quote(check));
+                let (table, check) = (table.name().sql(), quoted(check));
                 out.push_str(&format!("ALTER TABLE {table} ADD CONSTRAINT {check} {definition};\n"));
                 if let Some(comment) = comment {
                     let comment = literal(comment);
@@ -124,10 +126,6 @@ impl Live {
         }
         out
     }
-}
-
-fn quote(name: &str) -> String {
-    crate::inspect::select::quoted(name)
 }
 
 /// The tables as rows of SQL.
@@ -200,9 +198,6 @@ pub(super) async fn constraints(
          JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name",
         values(tables)
     );
-    let answer = site.sql(database, &query).await?;
-    let rows: Vec<(String, String, Vec<String>)> = serde_json::from_str(answer.trim()).map_err(|error| {
-        Failure::new(Code::DatabaseRefused, format!("psql's answer makes no sense: {error}"))
-    })?;
+    let rows: Vec<(String, String, Vec<String>)> = ask(site, database, &query).await?;
     Ok(rows.into_iter().map(|(schema, name, keys)| (Name::new(schema, name), keys)).collect())
 }

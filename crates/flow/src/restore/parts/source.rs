@@ -88,6 +88,15 @@ impl DumpSource {
         Ok(decoded(self.stored(file)?, file.encoding))
     }
 
+    /// How much of it is placed beside the server for `pg_restore`, in bytes.
+    pub(super) fn placed_bytes(&self, contents: &Contents) -> u64 {
+        match self.format {
+            Format::Plain => 0,
+            Format::Custom => contents.bytes,
+            Format::Directory => self.files.iter().map(|file| file.bytes).sum(),
+        }
+    }
+
     /// The file that says what is where: the dump itself, or `toc.dat`.
     pub(super) fn main(&self) -> Result<&SourceFile, Failure> {
         let is_main =

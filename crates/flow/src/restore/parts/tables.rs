@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::live::Live;
+use super::plan::names;
 use super::rows::Proof;
 use super::transaction::{Committed, Transaction};
-use super::{PartPorts, PartsReport, foreign_keys, list, unfit};
+use super::{PartKind, PartPlan, PartPorts, PartsReport, foreign_keys, list, unfit};
 use crate::failure::Failure;
 use crate::inspect::select::{Contents, Detail, Entry, Name, Relocation, Subject, quoted};
-use crate::ports::Site;
 
 /// Which tables, and where they go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,57 +21,128 @@ pub struct TablesSpec {
     pub into_schema: Option<String>,
 }
 
-/// Which of the tables are there, whose rows would be replaced.
-pub async fn tables_there(
-    database: &str,
-    tables: &[Name],
-    site: &dyn Site,
-) -> Result<BTreeSet<Name>, Failure> {
-    let wanted: BTreeSet<Name> = tables.iter().cloned().collect();
-    let there = Live::look(site, database, &wanted).await?.names();
-    Ok(wanted.intersection(&there).cloned().collect())
+/// What a restore of these tables would do.
+pub async fn plan_tables(
+    spec: &TablesSpec,
+    ports: PartPorts<'_>,
+    contents: &Contents,
+) -> Result<PartPlan, Failure> {
+    ports
+        .bounded(async {
+            let mut plan = PartPlan::new(PartKind::Tables, &spec.database);
+            let looked = choose(spec, &ports, contents).await;
+            if let Some(chosen) = plan.unless_unfit(looked)? {
+                let made = chosen.missing.iter().map(|name| chosen.place(name)).collect();
+                (plan.makes, plan.replaces) = (names(&made), names(&chosen.live.names()));
+                plan.notes = chosen.notes;
+            }
+            Ok(plan)
+        })
+        .await
 }
 
-/// Restores tables in one transaction.
-pub async fn restore_tables(spec: &TablesSpec, ports: PartPorts<'_>) -> Result<PartsReport, Failure> {
-    let committed = ports.bounded(tables(spec, &ports)).await?;
+/// Restores tables of a dump that holds `contents`, in one transaction.
+pub async fn restore_tables(
+    spec: &TablesSpec,
+    ports: PartPorts<'_>,
+    contents: Contents,
+) -> Result<PartsReport, Failure> {
+    let committed = ports.bounded(tables(spec, &ports, contents)).await?;
     Ok(committed.finish(&ports, &spec.database).await)
 }
 
-async fn tables(spec: &TablesSpec, ports: &PartPorts<'_>) -> Result<Committed, Failure> {
-    let contents = ports.source.survey().await?;
-    let family = contents.family(&spec.tables).map_err(unfit)?;
-    match &spec.into_schema {
-        Some(schema) => {
-            let report = elsewhere(spec, ports, &contents, &family, schema).await?;
-            Ok(Committed { report, ..Committed::default() })
-        }
-        None => in_place(spec, ports, contents, &family).await,
+/// What of the tables is there, and what is done about it.
+struct Chosen<'c> {
+    /// Those that are there, whose rows are replaced, and partitions of them that the dump does not have.
+    live: Live,
+    /// Those that are made, by their names in the dump.
+    missing: BTreeSet<Name>,
+    entries: Vec<&'c Entry>,
+    /// Where tables are made under other names.
+    relocation: Option<Relocation>,
+    notes: Vec<String>,
+}
+
+impl Chosen<'_> {
+    /// What a table of the dump is called where it goes.
+    fn place(&self, name: &Name) -> Name {
+        self.relocation.as_ref().map_or_else(|| name.clone(), |relocation| relocation.of(name))
+    }
+
+    /// What the dump says, as it is to be.
+    fn moved(&self, text: &str) -> String {
+        self.relocation.as_ref().map_or_else(|| text.to_owned(), |relocation| relocation.apply(text))
     }
 }
 
-async fn in_place(
+async fn choose<'c>(
     spec: &TablesSpec,
     ports: &PartPorts<'_>,
-    contents: Contents,
+    contents: &'c Contents,
+) -> Result<Chosen<'c>, Failure> {
+    let family = contents.family(&spec.tables).map_err(unfit)?;
+    let chosen = match &spec.into_schema {
+        Some(schema) => elsewhere(spec, ports, contents, family, schema).await?,
+        None => in_place(spec, ports, contents, &family).await?,
+    };
+    Ok(chosen)
+}
+
+async fn tables(spec: &TablesSpec, ports: &PartPorts<'_>, contents: Contents) -> Result<Committed, Failure> {
+    let chosen = choose(spec, ports, &contents).await?;
+    ports.source.check(chosen.entries.iter().map(|entry| entry.id)).await?;
+    let mut transaction = Transaction::begin(&contents.preamble);
+    if let Some(schema) = &spec.into_schema {
+        transaction.script.say(&format!("CREATE SCHEMA IF NOT EXISTS {};", quoted(schema)));
+    }
+    transaction.script.say(&chosen.live.empty());
+    let made = made_by(&chosen.entries, &chosen.missing).iter().map(|name| chosen.place(name)).collect();
+    put(&mut transaction, &chosen.entries, &made, |text| chosen.moved(text));
+    transaction.script.say(&chosen.live.as_before());
+    let is_made = |name: &Name| chosen.missing.contains(name);
+    let (place, moved) = (|name: &Name| chosen.place(name), |text: &str| chosen.moved(text));
+    let mut proof = Proof::of(&chosen.entries, ports.recorded, place, is_made, moved);
+    transaction.commit(ports, &spec.database, &mut proof).await?;
+    let report = PartsReport { tables: proof.reports(), violations: Vec::new(), notes: chosen.notes };
+    if spec.into_schema.is_some() {
+        // A copy has no foreign keys, and nobody needs to be told of it.
+        return Ok(Committed { report, ..Committed::default() });
+    }
+    let (made, replaced) = (chosen.missing, chosen.live.names());
+    Ok(Committed { report, made, replaced, contents })
+}
+
+async fn in_place<'c>(
+    spec: &TablesSpec,
+    ports: &PartPorts<'_>,
+    contents: &'c Contents,
     family: &BTreeSet<Name>,
-) -> Result<Committed, Failure> {
+) -> Result<Chosen<'c>, Failure> {
     let live = Live::look(ports.site, &spec.database, family).await?;
     let there = live.names();
     let existing: BTreeSet<Name> = family.intersection(&there).cloned().collect();
     let missing: BTreeSet<Name> = family.difference(&there).cloned().collect();
-    let entries = in_order(&contents, &existing, &missing)?;
-    ports.source.check(entries.iter().map(|entry| entry.id)).await?;
-    let mut transaction = Transaction::begin(&contents.preamble);
-    transaction.script.say(&live.empty());
-    put(&mut transaction, &entries, &made_by(&entries, &missing), |text| text.to_owned());
-    transaction.script.say(&live.as_before());
-    let made = |name: &Name| missing.contains(name);
-    let mut proof = Proof::of(&entries, ports.recorded, Name::clone, made, |text| text.to_owned());
-    transaction.commit(ports, &spec.database, &mut proof).await?;
-    let notes = notes(&missing, &there, family);
-    let report = PartsReport { tables: proof.reports(), violations: Vec::new(), notes };
-    Ok(Committed { report, made: missing, replaced: there, contents })
+    let with_rows = contents.tables_with_rows();
+    let kept: BTreeSet<Name> =
+        live.plain().filter(|name| existing.contains(name) && !with_rows.contains(name)).collect();
+    if !kept.is_empty() {
+        // Emptied they would be, and stay so.
+        return Err(unfit(format!(
+            "the backup has no rows of {}, which is there: nothing was touched. `--into-schema` makes it beside as it was",
+            list(&kept)
+        )));
+    }
+    let entries = in_order(contents, &existing, &missing)?;
+    let mut notes = notes(&missing, &there, family);
+    notes.extend(made_empty(contents, &missing));
+    Ok(Chosen { live, missing, entries, relocation: None, notes })
+}
+
+/// What is said of tables that come back without rows.
+fn made_empty(contents: &Contents, missing: &BTreeSet<Name>) -> Option<String> {
+    let empty = contents.without_rows_of(missing);
+    (!empty.is_empty())
+        .then(|| format!("the backup has no rows of these, they are made empty: {}", list(&empty)))
 }
 
 fn notes(missing: &BTreeSet<Name>, there: &BTreeSet<Name>, family: &BTreeSet<Name>) -> Vec<String> {
@@ -84,7 +155,7 @@ fn notes(missing: &BTreeSet<Name>, there: &BTreeSet<Name>, family: &BTreeSet<Nam
     }
     let emptied: BTreeSet<Name> = there.difference(family).cloned().collect();
     if !emptied.is_empty() {
-        notes.push(format!("partitions that the backup does not have were emptied: {}", list(&emptied)));
+        notes.push(format!("partitions that the backup does not have are emptied: {}", list(&emptied)));
     }
     notes
 }
@@ -232,14 +303,14 @@ const OF_A_COPY: [&str; 15] = [
     "COMMENT",
 ];
 
-async fn elsewhere(
+async fn elsewhere<'c>(
     spec: &TablesSpec,
     ports: &PartPorts<'_>,
-    contents: &Contents,
-    family: &BTreeSet<Name>,
+    contents: &'c Contents,
+    family: BTreeSet<Name>,
     schema: &str,
-) -> Result<PartsReport, Failure> {
-    let relocation = Relocation::new(contents, family, schema);
+) -> Result<Chosen<'c>, Failure> {
+    let relocation = Relocation::new(contents, &family, schema);
     let moved: BTreeSet<Name> = family.iter().map(|name| relocation.of(name)).collect();
     if moved.len() < family.len() {
         return Err(unfit(
@@ -250,30 +321,18 @@ async fn elsewhere(
     if !there.is_empty() {
         return Err(unfit(format!("{} is there already: nothing was touched", list(&there))));
     }
-    let mut entries = in_order(contents, &BTreeSet::new(), family)?;
+    let mut entries = in_order(contents, &BTreeSet::new(), &family)?;
     entries.retain(|entry| {
         let is_foreign =
             matches!(&entry.subject, Some(Subject::Partition { parent, .. }) if !family.contains(parent));
         OF_A_COPY.contains(&entry.kind()) && !is_foreign && !is_of_trigger(entry)
     });
-    ports.source.check(entries.iter().map(|entry| entry.id)).await?;
-    let mut transaction = Transaction::begin(&contents.preamble);
-    transaction.script.say(&format!("CREATE SCHEMA IF NOT EXISTS {};", quoted(schema)));
-    let made: BTreeSet<Name> = made_by(&entries, family).iter().map(|name| relocation.of(name)).collect();
-    put(&mut transaction, &entries, &made, |text| relocation.apply(text));
-    let mut proof = Proof::of(
-        &entries,
-        ports.recorded,
-        |name| relocation.of(name),
-        |_| true,
-        |text| relocation.apply(text),
-    );
-    transaction.commit(ports, &spec.database, &mut proof).await?;
-    let notes = vec![
+    let mut notes = vec![
         "the copy has rows, defaults, indexes, checks and policies; no foreign keys, triggers, rules, grants and publications"
             .to_owned(),
     ];
-    Ok(PartsReport { tables: proof.reports(), violations: Vec::new(), notes })
+    notes.extend(made_empty(contents, &family));
+    Ok(Chosen { live: Live::default(), missing: family, entries, relocation: Some(relocation), notes })
 }
 
 /// Comments on what a copy does not have.

@@ -2,13 +2,35 @@
 
 use std::process::ExitCode;
 
-use supakeep_flow::restore::parts::{BesideReport, PartsReport};
+use supakeep_flow::restore::parts::{BesideReport, PartPlan, PartsReport};
 use supakeep_model::code::Code;
 use supakeep_model::id::BackupId;
 
 use crate::command::{Context, Outcome};
 use crate::failure::CommandError;
-use crate::output::{Paint, right};
+use crate::output::{Output, Paint, right};
+
+/// The most names that a plan shows to a person.
+const MOST_NAMES: usize = 10;
+
+/// What would be done, for people.
+pub(in crate::command) fn show_plan(output: Output, plan: &PartPlan) {
+    let say = |name: &str, value: &str| output.note(format!("{name:<12}{value}"));
+    if !plan.database.is_empty() {
+        say("database", &plan.database);
+    }
+    for (what, names) in [("replaced", &plan.replaces), ("made", &plan.makes)] {
+        let more = names.len().saturating_sub(MOST_NAMES);
+        let shown = names.iter().take(MOST_NAMES).map(|name| name.escape_debug().to_string());
+        let shown = shown.collect::<Vec<_>>().join(", ");
+        match more {
+            _ if names.is_empty() => {}
+            0 => say(what, &shown),
+            more => say(what, &format!("{shown} and {more} more")),
+        }
+    }
+    plan.notes.iter().for_each(|note| say("note", note));
+}
 
 /// What became of the tables, or of the roles.
 pub(super) fn show_parts(

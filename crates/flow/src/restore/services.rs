@@ -1,0 +1,80 @@
+//! Stopping the services that write, and starting them again.
+
+use std::time::Duration;
+
+use supakeep_model::code::Code;
+use supakeep_model::event::Phase;
+use supakeep_model::journal::{Journal, Step, StoppedService};
+
+use super::run::Run;
+use crate::failure::Failure;
+use crate::kill_point::kill_point;
+use crate::ports::Service;
+
+/// How long one service may take to be well, whatever the port itself thinks of it.
+const STARTING: Duration = Duration::from_secs(300);
+
+impl Run<'_> {
+    pub(super) async fn stop_services(&mut self) -> Result<(), Failure> {
+        let running: Vec<&Service> = self.plan.services.iter().filter(|service| service.is_running).collect();
+        let mut stopped = self.journal.stopped.clone();
+        for service in &running {
+            if !stopped.iter().any(|known| known.id == service.id) {
+                stopped.push(StoppedService { id: service.id.clone(), name: service.name.clone() });
+            }
+        }
+        self.untouched = running.iter().map(|service| service.id.clone()).collect();
+        // Written down before the first is stopped: whoever finishes this knows what to start.
+        self.write(Journal { step: Step::StopServices, stopped, ..self.journal.clone() })?;
+        // Those that others wait for come first in the list, and are stopped last.
+        for service in running.into_iter().rev() {
+            self.enter(Phase::StopServices, &service.name, None);
+            self.untouched.remove(&service.id);
+            self.site.stop(service).await?;
+        }
+        kill_point("restore-stopped");
+        Ok(())
+    }
+
+    /// Starts every service that was stopped, whatever becomes of the others; those that have been tried are
+    /// not tried again.
+    pub(super) async fn start_services(&mut self) -> Result<(), Failure> {
+        for service in &self.plan.services {
+            if !self.was_stopped(service)
+                || self.up.contains(&service.name)
+                || self.not_up.contains_key(&service.name)
+            {
+                continue;
+            }
+            self.enter(Phase::StartServices, &service.name, None);
+            let started = match tokio::time::timeout(STARTING, self.site.start(service)).await {
+                Ok(started) => started.map_err(Failure::from),
+                Err(_) => {
+                    let message =
+                        format!("{} does not start in {} seconds", service.name, STARTING.as_secs());
+                    Err(Failure::new(Code::ServiceUnhealthy, message))
+                }
+            };
+            match started {
+                Ok(()) => self.up.insert(service.name.clone()),
+                Err(failure) => self.not_up.insert(service.name.clone(), failure).is_none(),
+            };
+        }
+        kill_point("restore-started");
+        let Some(first) = self.not_up.values().next() else { return Ok(()) };
+        let messages: Vec<_> = self.not_up.values().map(|failure| failure.message.as_str()).collect();
+        Err(Failure::new(first.code, messages.join("; ")))
+    }
+
+    fn was_stopped(&self, service: &Service) -> bool {
+        // A container that compose has made anew since has another id and the same name.
+        let is_it = |stopped: &StoppedService| stopped.id == service.id || stopped.name == service.name;
+        self.journal.stopped.iter().any(is_it) && !self.untouched.contains(&service.id)
+    }
+
+    /// The services that ran before, and of which it is not known that they are well.
+    pub(super) fn services_not_up(&self) -> Vec<String> {
+        let known = self.plan.services.iter().filter(|service| self.was_stopped(service));
+        known.map(|service| service.name.clone()).filter(|name| !self.up.contains(name)).collect()
+    }
+}
