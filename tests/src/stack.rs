@@ -43,7 +43,14 @@ pub struct Stack {
     private: bool,
     /// What the compose file is given.
     environment: Vec<(String, String)>,
+    /// The compose files, by their names in `tests/stack`.
+    files: &'static [&'static str],
 }
+
+/// The stack as it is.
+const FILES: &[&str] = &["docker-compose.yml"];
+/// The same, with a small disk for the database.
+const WITH_SMALL_DISK: &[&str] = &["docker-compose.yml", "small-disk.yml"];
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 static STARTING: Mutex<()> = Mutex::new(());
@@ -57,6 +64,7 @@ impl Stack {
             project: format!("supakeep-it-{}", pg.major()),
             private: false,
             environment: Vec::new(),
+            files: FILES,
         };
         stack.compose(&["up", "-d", "--wait", "db"]).ok();
         stack
@@ -69,11 +77,25 @@ impl Stack {
 
     /// The same, with variables for the compose file.
     pub fn private_with(pg: Pg, services: &[&str], environment: &[(&str, &str)]) -> Stack {
+        Stack::start(pg, services, environment, FILES)
+    }
+
+    /// One whose database has a disk of its own, of 800 MiB, and a container `holder` that can fill it.
+    pub fn private_on_a_small_disk(pg: Pg, services: &[&str]) -> Stack {
+        Stack::start(pg, services, &[], WITH_SMALL_DISK)
+    }
+
+    fn start(
+        pg: Pg,
+        services: &[&str],
+        environment: &[(&str, &str)],
+        files: &'static [&'static str],
+    ) -> Stack {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let project = format!("supakeep-it-{}-{}-{number}", pg.major(), std::process::id());
         let environment =
             environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let stack = Stack { pg, project, private: true, environment };
+        let stack = Stack { pg, project, private: true, environment, files };
         stack.compose(&[&["up", "-d", "--wait"], services].concat()).ok();
         stack
     }
@@ -81,9 +103,13 @@ impl Stack {
     /// Runs `docker compose` on this project.
     #[track_caller]
     pub fn compose(&self, arguments: &[&str]) -> Ended {
-        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("stack/docker-compose.yml");
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("stack");
         let mut command = Command::new("docker");
-        command.arg("compose").arg("-p").arg(&self.project).arg("-f").arg(file).args(arguments);
+        command.arg("compose").arg("-p").arg(&self.project);
+        self.files.iter().for_each(|file| {
+            command.arg("-f").arg(folder.join(file));
+        });
+        command.args(arguments);
         command.envs(self.environment.iter().cloned());
         command.env("STACK_PG", self.pg.major()).env("COMPOSE_PROGRESS", "quiet");
         run(&mut command, b"")
