@@ -17,6 +17,7 @@ pub mod parts;
 mod plan;
 mod put_right;
 mod run;
+mod saved;
 mod services;
 
 use std::future::Future;
@@ -45,6 +46,7 @@ pub use outcome::{Left, RestoreFailure, RestoreReport, State};
 pub(crate) use plan::fits;
 pub use plan::{PlannedDatabase, RestorePlan, other_version, plan};
 use run::Run;
+pub use saved::save_first;
 
 /// What is to be restored, and how.
 #[derive(Debug, Clone)]

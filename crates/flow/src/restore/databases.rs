@@ -12,6 +12,7 @@ use supakeep_model::manifest::{DatabaseRecord, Manifest};
 use super::content::{files, restore_content, small};
 use super::creation::{Creation, OWN_SETTINGS};
 use crate::failure::Failure;
+use crate::inspect::select::quoted;
 use crate::kill_point::kill_point;
 use crate::ports::{Input, Observer, OnError, Repository, Site};
 
@@ -20,11 +21,6 @@ const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(500);
 /// The connection limit of a database whose drop was interrupted: it can be dropped and nothing else.
 const INVALID: &str = "-2";
-
-/// A name as SQL writes it.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
 
 /// Text as SQL writes it.
 pub(crate) fn literal(text: &str) -> String {

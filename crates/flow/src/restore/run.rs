@@ -2,19 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use supakeep_model::code::Code;
 use supakeep_model::event::{Phase, RunEvent};
 use supakeep_model::journal::{FORMAT, HalfDatabase, Journal, Remaining, Step};
 use supakeep_model::manifest::DatabaseRecord;
-use supakeep_model::manifest_head::Outcome;
 use supakeep_model::secret::Secret;
 use tokio_util::sync::CancellationToken;
 
 use super::compare::{DatabaseReport, compare_database};
 use super::databases::{Making, content_bytes, drop_database, names, open_database, own_settings};
 use super::globals::{restore_globals, root_key};
+use super::saved::save_first;
 use super::{RestorePlan, RestorePorts, RestoreSpec, elevation};
-use crate::backup::backup;
 use crate::failure::Failure;
 use crate::kill_point::kill_point;
 use crate::ports::{RunLock, Site};
@@ -159,17 +157,7 @@ impl<'a> Run<'a> {
         let Some(spec) = self.spec.safety.as_ref().filter(|_| !self.journal.is_half()) else {
             return Ok(());
         };
-        let head = backup(spec, &self.ports.backup, lock, cancel).await?;
-        if head.outcome == Outcome::Failed {
-            let why = head.error.map(|error| error.message).unwrap_or_default();
-            return Err(Failure::new(
-                Code::RestoreFailed,
-                format!(
-                    "what is there cannot be saved first, so nothing was touched: {why}. If it is worth nothing: --no-safety-backup"
-                ),
-            ));
-        }
-        self.journal.safety = Some(head.id);
+        self.journal.safety = Some(save_first(spec, &self.ports.backup, lock, cancel).await?);
         kill_point("restore-saved");
         Ok(())
     }

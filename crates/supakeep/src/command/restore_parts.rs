@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use supakeep_flow::backup::backup;
 use supakeep_flow::cancel::Limits;
 use supakeep_flow::failure::Failure;
 use supakeep_flow::inspect::select::Contents;
@@ -12,7 +11,7 @@ use supakeep_flow::restore::parts::{
     BesideSpec, DumpSource, Leave, PartKind, PartPlan, PartPorts, PartsReport, TablesSpec, plan_beside,
     plan_data, plan_tables, restore_beside, restore_data, restore_tables,
 };
-use supakeep_flow::restore::{RestorePorts, other_version, plan_globals, restore_globals};
+use supakeep_flow::restore::{RestorePorts, other_version, plan_globals, restore_globals, save_first};
 use supakeep_model::code::Code;
 use supakeep_model::event::{Phase, RunEvent};
 use supakeep_model::fingerprint::Fingerprint;
@@ -209,12 +208,7 @@ impl Run<'_> {
         let saved = database.map_or(DATABASE, |record| &record.name);
         let saved = facts.databases.iter().filter(|name| *name == saved).cloned().collect();
         let spec = self.context.wire.recipe().before_restore(saved);
-        let head = backup(&spec, &self.ports.backup, self.lock, &self.context.cancel).await?;
-        if head.outcome == RunOutcome::Failed {
-            let why = head.error.map(|error| error.message).unwrap_or_default();
-            return Err(unsaved(&why));
-        }
-        Ok(Some(head.id))
+        Ok(Some(save_first(&spec, &self.ports.backup, self.lock, &self.context.cancel).await?))
     }
 
     async fn tables(&self, record: &DatabaseRecord) -> Outcome {
@@ -291,14 +285,6 @@ impl Run<'_> {
         let report = restored.map_err(|failure| of_beside(name, failure))?;
         show_beside(self.context, self.manifest.head.id.as_str(), name, &report)
     }
-}
-
-/// Nothing is replaced that could not be saved.
-fn unsaved(why: &str) -> CommandError {
-    let message = format!(
-        "what is there cannot be saved first, so nothing was touched: {why}. If it is worth nothing: --no-safety-backup"
-    );
-    CommandError::new(Code::RestoreFailed, message)
 }
 
 /// What a failure has left of the roles.
