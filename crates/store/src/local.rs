@@ -5,6 +5,7 @@
 //! <path>/<stack>/latest -> <id>         and latest-<profile>
 //! <path>/<stack>/.incoming/<id>/        being made, or being removed
 //! <path>/<stack>/.failed/<id>/          the record of a failed run
+//! <path>/<stack>/.restoring/<id>/       what a restore needs that is no backup
 //! <path>/<stack>/.lock  .drill.lock  .supakeep.json  .restore.json
 //! ```
 
@@ -82,9 +83,13 @@ impl LocalRepository {
         Marker::find(&self.folder)?.ok_or_else(|| StoreError::new(Code::RepositoryMissing, unused()))
     }
 
-    /// The folder of a backup or of the record of a failed run.
+    fn lent(&self) -> PathBuf {
+        self.folder.join(staging::LENT)
+    }
+
+    /// The folder of a backup, of the record of a failed run, or of what was lent to a restore.
     fn place(&self, id: &BackupId) -> Result<PathBuf, StoreError> {
-        [self.folder.join(id.as_str()), self.failed().join(id.as_str())]
+        [self.folder.join(id.as_str()), self.failed().join(id.as_str()), self.lent().join(id.as_str())]
             .into_iter()
             .find(|folder| fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_dir()))
             .ok_or_else(|| StoreError::new(Code::BackupNotFound, format!("there is no backup {id}")))
@@ -104,20 +109,38 @@ impl LocalRepository {
     fn sweep(&self) -> Result<(), StoreError> {
         let incoming = self.incoming();
         for entry in fs::read_dir(&incoming).map_err(failed("read", &incoming))? {
-            let path = entry.map_err(failed("read", &incoming))?.path();
-            tracing::info!(path = %path.display(), "removing what an unfinished run left");
-            let is_folder = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
-            let removed = if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-            match removed {
-                // A probe of somebody who looks whether the repository can be written.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    tracing::warn!(path = %path.display(), "cannot remove what an unfinished run left: {error}");
-                }
-                Ok(()) => {}
-            }
+            discard(&entry.map_err(failed("read", &incoming))?.path());
+        }
+        // A journal that cannot be read may name any of it.
+        if let Ok(journal) = self.journal() {
+            self.take_back(journal.as_ref());
         }
         Ok(())
+    }
+
+    /// Removes what was lent to restores other than this one.
+    fn take_back(&self, journal: Option<&Journal>) {
+        for entry in fs::read_dir(self.lent()).into_iter().flatten().flatten() {
+            let is_needed = |id: &BackupId| entry.file_name() == id.as_str();
+            if !journal.iter().flat_map(|journal| journal.backups()).any(is_needed) {
+                discard(&entry.path());
+            }
+        }
+    }
+}
+
+/// Removes what nobody needs any more. If it cannot be, the next one tries who takes the lock.
+fn discard(path: &Path) {
+    tracing::info!(path = %path.display(), "removing what an unfinished run left");
+    let is_folder = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
+    let removed = if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        // A probe of somebody who looks whether the repository can be written.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => {
+            tracing::warn!(path = %path.display(), "cannot remove what an unfinished run left: {error}");
+        }
+        Ok(()) => {}
     }
 }
 
@@ -238,12 +261,14 @@ impl Repository for LocalRepository {
     fn set_journal(&self, journal: Option<&Journal>) -> Result<(), StoreError> {
         let path = self.folder.join(JOURNAL);
         let Some(journal) = journal else {
-            return match fs::remove_file(&path) {
+            match fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    Err(failed("remove", &path)(error))
+                    return Err(failed("remove", &path)(error));
                 }
-                _ => sync(&self.folder),
-            };
+                _ => sync(&self.folder)?,
+            }
+            self.take_back(None);
+            return Ok(());
         };
         let json = journal.to_json().map_err(|error| StoreError::new(Code::Internal, error.to_string()))?;
         replace_file(&path, &json)

@@ -13,6 +13,9 @@ use supakeep_model::manifest::{self, Manifest};
 use crate::folder::{create_file, ensure, move_new, sync};
 use crate::path::{below, failed};
 
+/// Where below the backups is what a restore alone needs.
+pub(crate) const LENT: &str = ".restoring";
+
 /// A folder under `.incoming`.
 pub(crate) struct LocalStaging {
     incoming: PathBuf,
@@ -82,6 +85,13 @@ impl Staging for LocalStaging {
         kill_point("backup-manifest-written");
         let backups = self.backups.clone();
         self.publish(&backups)
+    }
+
+    fn lend(mut self: Box<Self>, manifest: &Manifest) -> Result<(), StoreError> {
+        let lent = self.backups.join(LENT);
+        ensure(&lent)?;
+        self.write_manifest(manifest)?;
+        self.publish(&lent)
     }
 
     fn fail(mut self: Box<Self>, manifest: &Manifest, files: FailedFiles) -> Result<(), StoreError> {

@@ -35,6 +35,7 @@ macro_rules! conformance_suite {
             taking_the_lock_removes_what_is_half_made,
             a_drill_takes_no_run_its_turn_and_its_backup_is_in_use,
             what_an_unfinished_restore_needs_is_in_use,
+            what_is_lent_to_a_restore_is_no_backup_and_goes_with_it,
             a_manifest_is_replaced_in_one_step,
             changes_of_a_manifest_do_not_lose_one_another,
             a_file_can_be_put_beside_a_manifest,
@@ -250,6 +251,31 @@ pub async fn what_an_unfinished_restore_needs_is_in_use(repository: Subject) {
     repository.set_journal(None).expect("it can be removed");
     assert_eq!(repository.journal().expect("it can be asked"), None);
     assert_eq!(in_use(), []);
+}
+
+pub async fn what_is_lent_to_a_restore_is_no_backup_and_goes_with_it(repository: Subject) {
+    let lend = || staged(&repository, "f_1", b"a dump").lend(&record("f_1")).expect("there is room");
+    let is_there = || repository.manifest(&id("f_1")).is_ok();
+    let mut lock = repository.lock().expect("nobody has it");
+    lend();
+    assert_eq!(content(&repository, "f_1", "postgres.sql.gz").await.expect("it can be read"), b"a dump");
+    assert!(listed(&repository).is_empty());
+    // Nobody has said that a restore needs it.
+    drop(lock);
+    lock = repository.lock().expect("nobody has it");
+    assert!(!is_there());
+    lend();
+    let journal = unfinished(id("f_1"), journal::Step::Databases);
+    repository.set_journal(Some(&journal)).expect("it can be written");
+    drop(lock);
+    lock = repository.lock().expect("nobody has it");
+    assert!(is_there() && listed(&repository).is_empty());
+    repository.set_journal(None).expect("it can be removed");
+    assert!(!is_there());
+    lend();
+    repository.remove(&id("f_1")).expect("it is there");
+    assert!(!is_there());
+    drop(lock);
 }
 
 pub async fn changes_of_a_manifest_do_not_lose_one_another(repository: Subject) {

@@ -288,6 +288,11 @@ impl Staging for FaultyStaging {
         self.inner.commit(manifest)
     }
 
+    fn lend(self: Box<Self>, manifest: &Manifest) -> Result<(), StoreError> {
+        self.plan.check(Operation::Commit)?;
+        self.inner.lend(manifest)
+    }
+
     fn fail(self: Box<Self>, manifest: &Manifest, files: FailedFiles) -> Result<(), StoreError> {
         self.plan.check(Operation::Fail)?;
         self.inner.fail(manifest, files)

@@ -32,6 +32,7 @@ struct Backup {
 struct State {
     backups: BTreeMap<BackupId, Backup>,
     failed: BTreeMap<BackupId, Backup>,
+    lent: BTreeMap<BackupId, Backup>,
     incoming: BTreeMap<BackupId, Files>,
     links: BTreeMap<String, BackupId>,
     journal: Option<Journal>,
@@ -42,10 +43,8 @@ struct State {
 
 impl State {
     fn find(&mut self, id: &BackupId) -> Result<&mut Backup, StoreError> {
-        let found = match self.backups.contains_key(id) {
-            true => self.backups.get_mut(id),
-            false => self.failed.get_mut(id),
-        };
+        let places = [&mut self.backups, &mut self.failed, &mut self.lent];
+        let found = places.into_iter().find_map(|place| place.get_mut(id));
         found.ok_or_else(|| StoreError::new(Code::BackupNotFound, format!("there is no backup {id}")))
     }
 }
@@ -65,6 +64,7 @@ impl Default for MemoryRepository {
             journal: None,
             backups: BTreeMap::new(),
             failed: BTreeMap::new(),
+            lent: BTreeMap::new(),
             incoming: BTreeMap::new(),
             links: BTreeMap::new(),
             space,
@@ -187,7 +187,10 @@ impl Repository for MemoryRepository {
         if self.locked.swap(true, Ordering::SeqCst) {
             return Err(StoreError::new(Code::Busy, "the repository is locked by another run"));
         }
-        self.state().incoming.clear();
+        let mut state = self.state();
+        state.incoming.clear();
+        let State { lent, journal, .. } = &mut *state;
+        lent.retain(|id, _| journal.iter().flat_map(Journal::backups).any(|needed| needed == id));
         Ok(Box::new(MemoryLock(Arc::clone(&self.locked))))
     }
 
@@ -259,9 +262,8 @@ impl Repository for MemoryRepository {
     fn remove(&self, id: &BackupId) -> Result<(), StoreError> {
         let mut state = self.state();
         state.find(id)?;
-        if state.backups.remove(id).is_none() {
-            state.failed.remove(id);
-        }
+        let State { backups, failed, lent, .. } = &mut *state;
+        [backups, failed, lent].into_iter().find_map(|place| place.remove(id));
         Ok(())
     }
 
@@ -275,7 +277,11 @@ impl Repository for MemoryRepository {
     }
 
     fn set_journal(&self, journal: Option<&Journal>) -> Result<(), StoreError> {
-        self.state().journal = journal.cloned();
+        let mut state = self.state();
+        state.journal = journal.cloned();
+        if journal.is_none() {
+            state.lent.clear();
+        }
         Ok(())
     }
 
@@ -311,29 +317,40 @@ struct MemoryStaging {
     id: BackupId,
 }
 
+/// What becomes of what was staged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Committed,
+    Lent,
+    Failed(FailedFiles),
+}
+
 impl MemoryStaging {
-    fn publish(self, manifest: &Manifest, fails: bool, files: FailedFiles) -> Result<(), StoreError> {
-        let json = manifest.to_json();
+    fn publish(self, manifest: &Manifest, end: End) -> Result<(), StoreError> {
+        let manifest = manifest.to_json();
         let mut state = self.repository.state();
-        if json.len() > state.room_bytes {
+        if manifest.len() > state.room_bytes {
             return Err(StoreError::new(Code::RepositoryFull, "cannot write the manifest: the disk is full"));
         }
-        let taken = |place: &BTreeMap<_, _>| place.contains_key(&self.id);
-        if taken(if fails { &state.failed } else { &state.backups }) {
+        let State { backups, failed, lent, incoming, .. } = &mut *state;
+        let place = match end {
+            End::Committed => backups,
+            End::Lent => lent,
+            End::Failed(_) => failed,
+        };
+        if place.contains_key(&self.id) {
             return Err(StoreError::new(
                 Code::RepositoryIo,
                 format!("there is a backup {} already", self.id),
             ));
         }
-        let mut staged = state.incoming.remove(&self.id).unwrap_or_default();
-        if fails && files == FailedFiles::Remove {
-            staged.clear();
+        let mut files = incoming.remove(&self.id).unwrap_or_default();
+        match end {
+            End::Failed(FailedFiles::Remove) => files.clear(),
+            End::Failed(FailedFiles::Keep) => place.values_mut().for_each(|other| other.files.clear()),
+            End::Committed | End::Lent => {}
         }
-        if fails && files == FailedFiles::Keep {
-            state.failed.values_mut().for_each(|other| other.files.clear());
-        }
-        let place = if fails { &mut state.failed } else { &mut state.backups };
-        place.insert(self.id.clone(), Backup { manifest: json, files: staged });
+        place.insert(self.id.clone(), Backup { manifest, files });
         Ok(())
     }
 }
@@ -349,11 +366,15 @@ impl Staging for MemoryStaging {
     }
 
     fn commit(self: Box<Self>, manifest: &Manifest) -> Result<(), StoreError> {
-        self.publish(manifest, false, FailedFiles::Keep)
+        self.publish(manifest, End::Committed)
+    }
+
+    fn lend(self: Box<Self>, manifest: &Manifest) -> Result<(), StoreError> {
+        self.publish(manifest, End::Lent)
     }
 
     fn fail(self: Box<Self>, manifest: &Manifest, files: FailedFiles) -> Result<(), StoreError> {
-        self.publish(manifest, true, files)
+        self.publish(manifest, End::Failed(files))
     }
 }
 

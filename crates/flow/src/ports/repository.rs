@@ -69,7 +69,8 @@ pub trait Repository: Send + Sync {
     fn identity(&self) -> Result<String, StoreError>;
 
     /// Takes the lock, or fails at once with [`Code::Busy`]. What an earlier run left half-made is
-    /// removed: whoever made it does not run any more.
+    /// removed: whoever made it does not run any more. So is what was lent, unless a restore needs it that
+    /// has not ended.
     fn lock(&self) -> Result<Box<dyn RunLock>, StoreError>;
 
     /// Takes the lock of drills, of which there is one at a time, or fails at once with [`Code::Busy`]. It
@@ -113,7 +114,8 @@ pub trait Repository: Send + Sync {
     /// The restore that has begun and not ended, if there is one.
     fn journal(&self) -> Result<Option<Journal>, StoreError>;
 
-    /// Writes down how far a restore is, or that there is none. On the disk when it returns.
+    /// Writes down how far a restore is, or that there is none: then what was lent for it is removed. On the
+    /// disk when it returns.
     fn set_journal(&self, journal: Option<&Journal>) -> Result<(), StoreError>;
 
     /// Points the link `name` at a backup, or removes it. A name taken by something else is left alone.
@@ -131,6 +133,10 @@ pub trait Staging: Send + Sync {
     /// Makes it a backup: the manifest is written and synced last, then the folder gets its name with
     /// one rename.
     fn commit(self: Box<Self>, manifest: &Manifest) -> Result<(), StoreError>;
+
+    /// Keeps it for a restore alone: its manifest and its files can be read by its id, and no catalog has
+    /// it.
+    fn lend(self: Box<Self>, manifest: &Manifest) -> Result<(), StoreError>;
 
     /// Keeps the record of a run that failed, aside from the backups.
     fn fail(self: Box<Self>, manifest: &Manifest, files: FailedFiles) -> Result<(), StoreError>;
