@@ -91,7 +91,10 @@ fn too_small_a_disk_is_known_before_anything_is_touched() {
     for pg in Pg::ALL {
         let trial = Trial::new(pg, "custom");
         // The archive is placed beside the server, in a /tmp of half a MiB.
-        trial.refuses(&[], "the archive is placed in /tmp/supakeep-restore of the database's container, where");
+        trial.refuses(
+            &[],
+            "the archive is placed in /tmp/supakeep-restore of the database's container, where",
+        );
         trial.fill();
         for arguments in [&[][..], &["--only-database", "postgres"], &["--into", "beside"]] {
             trial.refuses(arguments, "the database's disk has 2");

@@ -11,6 +11,7 @@ mod content;
 mod creation;
 mod databases;
 mod elevation;
+mod foreign;
 mod globals;
 mod outcome;
 pub mod parts;
@@ -19,6 +20,7 @@ mod put_right;
 mod run;
 mod saved;
 mod services;
+mod sniff;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -40,6 +42,7 @@ pub use content::restore_content;
 pub(crate) use content::{files, small};
 pub(crate) use creation::is_own_setting;
 pub(crate) use databases::{Making, literal, open_database, own_settings};
+pub use foreign::{DUMP, Foreign, ForeignSpec, is_foreign, take_in};
 pub use globals::{GlobalsPlan, plan_globals, restore_globals};
 pub(crate) use globals::{SERVICE_ROLES, root_key, without_password};
 pub use outcome::{Left, RestoreFailure, RestoreReport, State};
@@ -47,6 +50,7 @@ pub(crate) use plan::fits;
 pub use plan::{PlannedDatabase, RestorePlan, other_version, plan};
 use run::Run;
 pub use saved::save_first;
+pub use sniff::sniff;
 
 /// What is to be restored, and how.
 #[derive(Debug, Clone)]

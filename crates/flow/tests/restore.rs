@@ -4,16 +4,20 @@
 #[path = "restore/bench.rs"]
 mod bench;
 
+use std::io::Write as _;
+
 use bench::{Bench, DATABASES, SERVICES, Wish};
 use supakeep_flow::ports::Repository as _;
-use supakeep_flow::restore::{Left, State};
+use supakeep_flow::restore::{DUMP, Foreign, ForeignSpec, Left, State, take_in};
 use supakeep_model::code::Code;
-use supakeep_model::journal::Step;
+use supakeep_model::id::BackupId;
+use supakeep_model::journal::{Journal, Step};
 use supakeep_testkit::SiteFault::{Cancels, Dies, Fails, Kills};
 use supakeep_testkit::SiteOperation::{
     Analyze, Create, Drop, EndRaise, Fill, Globals, Lower, Open, PutRootKey, Raise, Restart, Start, Stop,
 };
-use supakeep_testkit::{Fault, Operation, SiteFault, SiteOperation};
+
+use supakeep_testkit::{Database, Fault, Operation, SiteFault, SiteOperation, unfinished};
 
 const ALL: &[&str] = &SERVICES;
 const NONE: &[&str] = &[];
@@ -279,4 +283,53 @@ async fn nobody_but_superusers_gets_into_a_database_before_it_was_compared() {
     let limits = DATABASES.map(|name| bench.site.database(name).map(|database| database.limit));
     assert_eq!(limits, [Some(0), Some(0)]);
     assert!(bench.trial.memory.in_use().expect("it can be asked").contains(&bench.id));
+}
+
+/// Keeps a dump of `postgres` that somebody else made, as for a restore that was killed before it began.
+async fn takes_in(bench: &mut Bench) -> Foreign {
+    let memory = &bench.trial.memory;
+    let lock = memory.lock().expect("nobody has it");
+    let id: BackupId = "file_1".parse().expect("a valid id");
+    let staging = memory.stage(&id).expect("it can be staged");
+    let mut file = staging.files().create(DUMP).expect("a new file");
+    let dump = Database::new("elsewhere").with("users", 300).with("posts", 7).plain();
+    file.write_all(dump.as_bytes()).and_then(|()| file.sync()).expect("memory");
+    let build = bench.trial.recipe.build.clone();
+    let (started, half) = (bench.trial.now(), None);
+    let spec = ForeignSpec { id: id.clone(), name: "a.sql", database: "postgres", half, started, build };
+    let taken = take_in(&spec, staging, &bench.site, memory).await.expect("it is whole");
+    let journal =
+        Journal { only_database: Some("postgres".into()), ..unfinished(id.clone(), Step::StopServices) };
+    memory.set_journal(Some(&journal)).expect("memory");
+    drop(lock);
+    bench.id = id;
+    taken
+}
+
+#[tokio::test]
+async fn a_file_that_supakeep_did_not_make_is_there_until_its_restore_has_ended() {
+    let mut bench = Bench::new().await;
+    let taken = takes_in(&mut bench).await;
+    assert_eq!((taken.manifest.head.totals.rows, taken.problems.len()), (307, 0));
+    assert!(taken.notes.concat().contains("public.newer"), "{:?}", taken.notes);
+    let wish = Wish { only: Some("postgres"), ..Wish::resume() };
+    for fault in [(Drop, 1), (Create, 1), (Fill, 1), (Analyze, 1), (Start, 1)] {
+        assert!(bench.run(wish.clone(), Some((fault.0, fault.1, Kills))).await.is_none(), "{fault:?}");
+        assert!(bench.trial.memory.manifest(&bench.id).is_ok(), "{fault:?}: it is gone");
+        assert!(!bench.trial.memory.ids().contains(&"file_1".to_owned()), "{fault:?}: it is no backup");
+    }
+    let report = bench.succeeds(wish).await;
+    assert!(report.safety.is_some(), "what was there was saved");
+    assert_eq!(bench.journal(), None);
+    assert!(bench.trial.memory.manifest(&bench.id).is_err(), "it is kept for nobody");
+    assert_eq!(bench.site.running(), SERVICES);
+}
+
+#[tokio::test]
+async fn rows_that_have_not_come_in_are_told() {
+    let mut bench = Bench::new().await;
+    takes_in(&mut bench).await;
+    bench.trial.stack.replace(Database::new("postgres").with("users", 299));
+    let report = bench.succeeds(Wish { only: Some("postgres"), ..Wish::resume() }).await;
+    assert_eq!(report.databases[0].differences, ["the file has 307 rows, the database 299"]);
 }

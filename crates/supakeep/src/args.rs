@@ -95,6 +95,7 @@ pub(crate) enum Command {
     },
     /// Put a backup back in place of what is there, or a part of it
     #[command(group(clap::ArgGroup::new("what").required(true).args(["id", "resume", "file"])))]
+    #[command(group(clap::ArgGroup::new("place").multiple(true).args(["into", "only_database"])))]
     Restore {
         /// An id, the beginning of one, `latest` or `latest:PROFILE`
         id: Option<String>,
@@ -188,19 +189,16 @@ pub(crate) struct Parts {
     /// Only roles, memberships and role settings
     #[arg(long, conflicts_with_all = ["into", "tables", "data_only", "only_database", "resume", "file"])]
     pub(crate) roles_only: bool,
-    /// A dump that supakeep did not make, plain or custom, gzip, zstd or neither; `-` is standard input
-    #[arg(long, value_name = "FILE", requires = "into")]
+    /// A dump that supakeep did not make, plain or custom, gzip, zstd or neither; `-` is standard input. Into a
+    /// new database (--into), or in place of one while the services are stopped (--only-database)
+    #[arg(long, value_name = "FILE", requires = "place")]
     pub(crate) file: Option<PathBuf>,
 }
 
 impl Parts {
     /// Whether a part is asked for, and not all of a backup.
     pub(crate) fn any(&self) -> bool {
-        !self.tables.is_empty()
-            || self.into.is_some()
-            || self.data_only
-            || self.roles_only
-            || self.file.is_some()
+        !self.tables.is_empty() || self.into.is_some() || self.data_only || self.roles_only
     }
 }
 

@@ -180,8 +180,10 @@ async fn perform(command: Command, context: Context) -> Outcome {
             let wish = restore_parts::Wish { id, only_database, no_safety_backup, jobs, dry_run, yes, parts };
             restore_parts::run(&context, wish).await
         }
-        Command::Restore { id, only_database, resume, no_safety_backup, jobs, dry_run, yes, parts: _ } => {
-            let wish = restore::Wish { id, only_database, resume, no_safety_backup, jobs, dry_run, yes };
+        Command::Restore { id, only_database, resume, no_safety_backup, jobs, dry_run, yes, parts } => {
+            let file = parts.file;
+            let wish =
+                restore::Wish { id, file, only_database, resume, no_safety_backup, jobs, dry_run, yes };
             restore::run(&context, wish).await
         }
         Command::Drill { id, latest: _ } => drill::run(&context, id.as_deref()).await,

@@ -223,7 +223,11 @@ impl ScriptedSite {
         let state = self.lock();
         let names = || state.databases.keys().map(|name| format!("\"{name}\"")).collect::<Vec<_>>();
         let named = || state.databases.iter().find(|(name, _)| statements.contains(&format!("'{name}'")));
-        Some(if statements.contains("pg_available_extensions") {
+        Some(if statements.contains("'missing_roles'") {
+            r#"{"missing_roles": [], "missing_extensions": []}"#.to_owned()
+        } else if statements.contains("pg_depend") {
+            r#"[["public", "users"], ["public", "newer"]]"#.to_owned()
+        } else if statements.contains("pg_available_extensions") {
             let sizes = names().iter().map(|name| format!("{name}: 8000000")).collect::<Vec<_>>().join(", ");
             let rest =
                 r#""slots": [], "locales": ["C.UTF-8"], "tablespaces": ["pg_default"], "knows_icu": true"#;

@@ -1,30 +1,36 @@
 //! `supakeep restore`
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use supakeep_flow::ports::{Observer, Repository as _};
-use supakeep_flow::restore::{RestorePlan, RestoreReport, RestoreSpec, plan, restore};
+use supakeep_flow::ports::{Observer, Repository as _, RunLock, Site};
+use supakeep_flow::restore::{RestorePlan, RestorePorts, RestoreSpec, is_foreign, plan, restore};
 use supakeep_flow::verify::verify;
 use supakeep_model::Duration;
 use supakeep_model::code::Code;
 use supakeep_model::event::{Phase, RunEvent};
+use supakeep_model::id::BackupId;
 use supakeep_model::journal::{Journal, Remaining};
 use supakeep_model::manifest::Manifest;
 use supakeep_model::manifest_head::StackRecord;
-use supakeep_model::quantity::{show_bytes, show_duration, show_time};
+use supakeep_model::quantity::{show_bytes, show_time};
 
 mod explain;
+mod file;
+mod report;
 
 use self::explain::explain;
+use self::report::{Compared, show_report};
 use super::question::ask;
 use super::{Context, Outcome, progress};
 use crate::failure::CommandError;
-use crate::output::{Paint, right};
 
 /// What the command line asks for.
 pub(crate) struct Wish {
     /// Which backup; none with `resume`.
     pub(crate) id: Option<String>,
+    /// A dump that supakeep did not make, instead.
+    pub(crate) file: Option<PathBuf>,
     /// Only this database.
     pub(crate) only_database: Option<String>,
     /// Finish the restore that did not end.
@@ -46,46 +52,94 @@ pub(crate) async fn run(context: &Context, wish: Wish) -> Outcome {
     let ports = context.wire.restore_ports(progress(context.output))?;
     let lock = ports.backup.repository.lock()?;
     let unfinished = ports.backup.repository.journal()?;
-    let (manifest, only_database) = chosen(context, &wish, unfinished.as_ref())?;
-    let mut spec = RestoreSpec {
-        only_database,
-        resume: wish.resume,
-        safety: None,
-        jobs: wish.jobs.unwrap_or(context.wire.settings.encoders),
-        deadline: DEADLINE,
-        manifest,
-    };
-    if let Some(journal) = &unfinished {
-        spec.covers(journal)?;
+    let attempt = Attempt { context, wish: &wish, ports: &ports, lock: &*lock };
+    match &wish.file {
+        Some(file) => attempt.of_file(file, unfinished).await,
+        None => attempt.of_backup(unfinished).await,
     }
-    let remaining = spec.remaining(unfinished.as_ref());
-    if remaining == Remaining::Everything {
-        check_files(context, &spec.manifest, &*ports.backup.observer).await?;
+}
+
+/// A restore in place as it was asked for, while nobody else changes the repository.
+struct Attempt<'a> {
+    context: &'a Context,
+    wish: &'a Wish,
+    ports: &'a RestorePorts,
+    lock: &'a dyn RunLock,
+}
+
+/// What is restored, and where.
+struct Prepared {
+    spec: RestoreSpec,
+    plan: RestorePlan,
+    site: Box<dyn Site>,
+    /// What a person calls it.
+    name: String,
+}
+
+impl Attempt<'_> {
+    async fn of_backup(&self, unfinished: Option<Journal>) -> Outcome {
+        let (manifest, only_database) = chosen(self.context, self.wish, unfinished.as_ref())?;
+        let spec = self.spec(manifest, only_database);
+        if let Some(journal) = &unfinished {
+            spec.covers(journal)?;
+        }
+        if spec.remaining(unfinished.as_ref()) == Remaining::Everything {
+            check_files(self.context, &spec.manifest, &*self.ports.backup.observer).await?;
+        }
+        let site = self.site(&spec.manifest.head.id).await?;
+        let plan = self.plan(&spec, &*site).await?;
+        let name = spec.manifest.head.id.to_string();
+        self.carry_out(Prepared { spec, plan, site, name }, unfinished).await
     }
-    let run = format!("restore-{}", spec.manifest.head.id);
-    let site = context.unless_cancelled(ports.sites.live(&run)).await??;
-    let planned = context.unless_cancelled(plan(&spec, &*site, &*ports.backup.repository)).await??;
-    let replaced = planned.replaced();
-    if !wish.no_safety_backup && !replaced.is_empty() {
-        spec.safety = Some(context.wire.recipe().before_restore(replaced));
+
+    fn spec(&self, manifest: Manifest, only_database: Option<String>) -> RestoreSpec {
+        RestoreSpec {
+            only_database,
+            resume: self.wish.resume,
+            safety: None,
+            jobs: self.wish.jobs.unwrap_or(self.context.wire.settings.encoders),
+            deadline: DEADLINE,
+            manifest,
+        }
     }
-    let rest = unfinished.as_ref().filter(|_| remaining != Remaining::Everything);
-    match rest {
-        Some(journal) => show_rest(context, journal, &planned, remaining),
-        None => show_plan(context, &spec, &planned, unfinished.as_ref()),
+
+    async fn site(&self, id: &BackupId) -> Result<Box<dyn Site>, CommandError> {
+        let run = format!("restore-{id}");
+        Ok(self.context.unless_cancelled(self.ports.sites.live(&run)).await??)
     }
-    let possible = if rest.is_some() { Ok(()) } else { planned.possible() };
-    if wish.dry_run {
-        return dry_run(context, &planned, possible);
+
+    async fn plan(&self, spec: &RestoreSpec, site: &dyn Site) -> Result<RestorePlan, CommandError> {
+        let planned = plan(spec, site, &*self.ports.backup.repository);
+        Ok(self.context.unless_cancelled(planned).await??)
     }
-    possible?;
-    if !wish.yes {
-        confirm(context, &planned.target).await?;
-    }
-    let done = restore(&spec, &planned, &*site, &ports, unfinished, &*lock, &context.cancel).await;
-    match done {
-        Ok(report) => show_report(context, &report),
-        Err(failure) => Err(explain(&spec, failure)),
+
+    /// Shows what would be done, asks, and does it.
+    async fn carry_out(&self, prepared: Prepared, unfinished: Option<Journal>) -> Outcome {
+        let Attempt { context, wish, ports, lock } = *self;
+        let Prepared { mut spec, plan, site, name } = prepared;
+        let remaining = spec.remaining(unfinished.as_ref());
+        let replaced = plan.replaced();
+        if !wish.no_safety_backup && !replaced.is_empty() {
+            spec.safety = Some(context.wire.recipe().before_restore(replaced));
+        }
+        let rest = unfinished.as_ref().filter(|_| remaining != Remaining::Everything);
+        match rest {
+            Some(journal) => show_rest(context, journal, &plan, remaining),
+            None => show_plan(context, &spec, &plan, unfinished.as_ref(), &name),
+        }
+        let possible = if rest.is_some() { Ok(()) } else { plan.possible() };
+        if wish.dry_run {
+            return dry_run(context, &plan, possible);
+        }
+        possible?;
+        if !wish.yes {
+            confirm(context, &plan.target).await?;
+        }
+        let compared = if is_foreign(&spec.manifest) { Compared::WithCount } else { Compared::WithRecord };
+        match restore(&spec, &plan, &*site, ports, unfinished, lock, &context.cancel).await {
+            Ok(report) => show_report(context, &report, &name, compared),
+            Err(failure) => Err(explain(&spec, failure)),
+        }
     }
 }
 
@@ -145,14 +199,21 @@ async fn check_files(
     Err(CommandError::new(Code::VerifyFailed, message))
 }
 
-fn show_plan(context: &Context, spec: &RestoreSpec, plan: &RestorePlan, unfinished: Option<&Journal>) {
+fn show_plan(
+    context: &Context,
+    spec: &RestoreSpec,
+    plan: &RestorePlan,
+    unfinished: Option<&Journal>,
+    name: &str,
+) {
     let output = context.output;
     if output.json {
         return;
     }
     let head = &spec.manifest.head;
     let say = |name: &str, value: String| output.note(format!("{name:<12}{value}"));
-    say("restore", format!("{} of {}", head.id, show_time(head.started)));
+    let is_named = name != head.id.as_str();
+    say("restore", if is_named { name.to_owned() } else { format!("{name} of {}", show_time(head.started)) });
     say(
         "into",
         format!(
@@ -231,56 +292,4 @@ pub(super) async fn confirm(context: &Context, target: &StackRecord) -> Result<(
         return Ok(());
     }
     Err(CommandError::new(Code::Cancelled, untouched))
-}
-
-fn show_report(context: &Context, report: &RestoreReport) -> Outcome {
-    let output = context.output;
-    let differences: Vec<_> = report
-        .databases
-        .iter()
-        .flat_map(|database| {
-            database.differences.iter().map(move |what| format!("{}: {what}", database.name))
-        })
-        .collect();
-    if output.json {
-        let databases: Vec<_> = report
-            .databases
-            .iter()
-            .map(|database| {
-                serde_json::json!({
-                    "name": database.name, "tables": database.tables, "rows": database.rows,
-                    "differences": database.differences,
-                })
-            })
-            .collect();
-        output.json(&serde_json::json!({
-            "restored": report.backup, "safety_backup": report.safety, "databases": databases,
-            "duration_seconds": report.duration_seconds,
-        }));
-    } else {
-        let mut table = output.table(&["DATABASE", "TABLES", "ROWS", "COMPARED"]);
-        for database in &report.databases {
-            let (word, paint) = if database.differences.is_empty() {
-                ("equal", Paint::Good)
-            } else {
-                ("DIFFERENT", Paint::Bad)
-            };
-            table.add_row(vec![
-                comfy_table::Cell::new(&database.name),
-                right(database.tables),
-                right(database.rows),
-                comfy_table::Cell::new(output.paint(word, paint)),
-            ]);
-        }
-        output.print(&table);
-        let took = show_duration(Duration::seconds_f64(report.duration_seconds.ceil()));
-        output.line(format!("restored {} in {took}", report.backup));
-        if let Some(safety) = &report.safety {
-            output.line(format!("what was there before is in {safety}"));
-        }
-    }
-    if differences.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    Err(CommandError::new(Code::RestoreDiffers, differences.join("\n  ")).after_result())
 }

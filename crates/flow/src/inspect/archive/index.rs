@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::reader::CustomArchive;
 use super::sink::Sink;
-use super::toc::{Entry as Read, Layout};
+use super::toc::{Entry as Read, Header as Top, Layout};
 use crate::inspect::InspectError;
 use crate::inspect::select::{Contents, Entry, Header, Index};
 use crate::inspect::split::{Closed, SplitError};
@@ -30,6 +30,7 @@ pub struct ArchiveIndex {
 struct Found {
     entries: Vec<Entry>,
     preamble: String,
+    dumped_by: String,
     data_bytes: BTreeMap<i64, u64>,
     /// The entry that the data belongs to which is being read.
     current: i64,
@@ -68,15 +69,20 @@ impl Index for ArchiveIndex {
         } else {
             reader.inspection()?
         };
-        let Found { mut entries, preamble, data_bytes, .. } = found;
+        let Found { mut entries, preamble, dumped_by, data_bytes, .. } = found;
         for entry in &mut entries {
             entry.data_bytes = data_bytes.get(&entry.id).copied().unwrap_or_default();
         }
-        Ok(Contents { entries, preamble: preamble + PREAMBLE, settings: Vec::new(), bytes })
+        Ok(Contents { entries, preamble: preamble + PREAMBLE, settings: Vec::new(), bytes, dumped_by })
     }
 }
 
 impl Sink for Found {
+    fn header(&mut self, _raw: &[u8], top: &Top) -> Result<(), Closed> {
+        top.dumped_by.clone_into(&mut self.dumped_by);
+        Ok(())
+    }
+
     fn entry(&mut self, _raw: &[u8], read: &Read) -> Result<(), Closed> {
         if matches!(read.description.as_str(), "ENCODING" | "STDSTRINGS") {
             self.preamble.push_str(&read.definition);

@@ -131,6 +131,8 @@ pub(super) struct Header {
     pub(super) version: (u8, u8),
     /// How the data of each table is compressed.
     pub(super) codec: Codec,
+    /// The version of the `pg_dump` that made it.
+    pub(super) dumped_by: String,
     /// How many entries the table of contents has.
     pub(super) entries: i64,
 }
@@ -163,11 +165,12 @@ impl Header {
         for _second_to_dst in 0..7 {
             cursor.int()?;
         }
-        for _name_and_versions in 0..3 {
+        for _database_and_server in 0..2 {
             cursor.string()?;
         }
+        let dumped_by = cursor.text()?;
         let entries = cursor.int()?;
-        Ok(Header { sizes, version, codec, entries })
+        Ok(Header { sizes, version, codec, dumped_by, entries })
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Contents {
     pub settings: Vec<Range<u64>>,
     /// Length of the whole, before compression.
     pub bytes: u64,
+    /// The version of the `pg_dump` that made it, where the dump says so: `17.6 (Debian 17.6-1)`.
+    pub dumped_by: String,
 }
 
 /// How much of a table.

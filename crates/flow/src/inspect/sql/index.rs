@@ -172,6 +172,11 @@ impl PlainIndex {
         let text = String::from_utf8_lossy(text);
         let text = text.trim_end_matches('\r');
         self.begun |= text == " PostgreSQL database dump";
+        // The comment of an object could say the same.
+        let is_at_the_top = self.contents.entries.is_empty() && self.current.entry.is_none();
+        if let Some(version) = text.strip_prefix(" Dumped by pg_dump version ").filter(|_| is_at_the_top) {
+            version.clone_into(&mut self.contents.dumped_by);
+        }
         if text == " PostgreSQL database dump complete" {
             self.ended = true;
             self.end_of_entry();

@@ -1,6 +1,6 @@
 //! What a restore that failed has left, and what to type.
 
-use supakeep_flow::restore::{Left, RestoreFailure, RestoreSpec, State};
+use supakeep_flow::restore::{Left, RestoreFailure, RestoreSpec, State, is_foreign};
 use supakeep_model::id::BackupId;
 
 use crate::failure::CommandError;
@@ -9,11 +9,13 @@ use crate::failure::CommandError;
 pub(super) fn explain(spec: &RestoreSpec, failure: RestoreFailure) -> CommandError {
     let RestoreFailure { failure, left } = failure;
     let mut lines = vec![failure.message];
-    lines.extend(says(&left, &spec.manifest.head.id));
+    // A file is no backup: it cannot be restored by its id, and is there for as long as it is to be finished.
+    let restored = Some(&spec.manifest.head.id).filter(|_| !is_foreign(&spec.manifest));
+    lines.extend(says(&left, restored));
     CommandError::new(failure.code, lines.join("\n  "))
 }
 
-fn says(left: &Left, restored: &BackupId) -> Vec<String> {
+fn says(left: &Left, restored: Option<&BackupId>) -> Vec<String> {
     let list = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     let mut out = match left.state {
         State::Untouched => return vec!["nothing was touched".to_owned()],
@@ -44,7 +46,8 @@ fn says(left: &Left, restored: &BackupId) -> Vec<String> {
         );
     }
     if left.unfinished {
-        out.push("to finish: supakeep restore --resume --yes".to_owned());
+        let kept = if restored.is_none() { " (supakeep has kept the file for it)" } else { "" };
+        out.push(format!("to finish: supakeep restore --resume --yes{kept}"));
     }
     out.extend(way_back(left, restored));
     out
@@ -62,14 +65,18 @@ fn services(left: &Left) -> String {
     )
 }
 
-fn way_back(left: &Left, restored: &BackupId) -> Option<String> {
-    match (&left.safety, left.state) {
-        (_, State::Untouched | State::AsItWas | State::OtherRootKey) => None,
-        (Some(id), _) => Some(format!("to go back: supakeep restore {id} --no-safety-backup --yes")),
-        (None, State::HalfRestored) => {
+fn way_back(left: &Left, restored: Option<&BackupId>) -> Option<String> {
+    match (&left.safety, left.state, restored) {
+        (_, State::Untouched | State::AsItWas | State::OtherRootKey, _) => None,
+        (Some(id), ..) => Some(format!("to go back: supakeep restore {id} --no-safety-backup --yes")),
+        (None, State::HalfRestored, Some(restored)) => {
             Some(format!("to try again: supakeep restore {restored} --no-safety-backup --yes"))
         }
-        (None, _) => None,
+        (None, State::HalfRestored, None) => Some(
+            "if it is the file that is at fault: restore another one, or a backup that holds the database"
+                .to_owned(),
+        ),
+        (None, ..) => None,
     }
 }
 
@@ -89,7 +96,7 @@ mod tests {
     }
 
     fn said(left: &Left) -> String {
-        says(left, &"b_1".parse().expect("a valid id")).join("\n")
+        says(left, Some(&"b_1".parse().expect("a valid id"))).join("\n")
     }
 
     #[test]
@@ -112,6 +119,16 @@ mod tests {
         let none = Left { safety: None, ..left(State::HalfRestored) };
         assert!(said(&none).contains("to try again: supakeep restore b_1"), "{}", said(&none));
         assert!(!said(&left(State::AsItWas)).contains("go back"));
+    }
+
+    #[test]
+    fn a_file_has_no_name_to_restore_it_by() {
+        let half = Left { safety: None, unfinished: true, ..left(State::HalfRestored) };
+        let said = says(&half, None).join("\n");
+        assert!(!said.contains("to try again") && said.contains("has kept the file for it"), "{said}");
+        assert!(said.contains("restore another one"), "{said}");
+        let saved = Left { unfinished: true, ..left(State::HalfRestored) };
+        assert!(says(&saved, None).join("\n").contains("to go back: supakeep restore pre-restore_1"));
     }
 
     #[test]
