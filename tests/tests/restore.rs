@@ -120,7 +120,13 @@ fn a_bare_stack_with_other_passwords_works_with_its_own() {
 
 #[test]
 fn what_cannot_be_restored_is_refused_before_anything_is_touched() {
-    let (old, new) = (Stack::shared(Pg::V15), Stack::shared(Pg::V17));
+    refused(Pg::V15, Pg::V17);
+    refused(Pg::V17, Pg::V15);
+}
+
+/// A backup of another major version, and what else is wrong.
+fn refused(other: Pg, pg: Pg) {
+    let (old, new) = (Stack::shared(other), Stack::shared(pg));
     let source = Keeper::new(&old);
     let id = source.backup(&[]);
     let keeper = Keeper::new(&new);
@@ -279,15 +285,37 @@ fn a_database_that_is_broken_is_replaced() {
     }
 }
 
+/// Where roles and data are made: that is where versions differ.
+const IN_THE_MIDDLE: [&str; 5] =
+    ["restore-globals", "restore-dropped", "restore-created", "restore-database", "restore-compared"];
+
+/// Both versions are killed in the middle. What comes before and after it is the same for both, takes as
+/// long, and is shared between them.
+fn points(pg: Pg) -> Vec<&'static str> {
+    let rest = RESTORE_POINTS.into_iter().filter(|point| !IN_THE_MIDDLE.contains(point));
+    let turn = usize::from(pg == Pg::V17);
+    let share = rest.enumerate().filter(|(number, _)| number % 2 == turn).map(|(_, point)| point);
+    IN_THE_MIDDLE.into_iter().chain(share).collect()
+}
+
 #[test]
-fn killed_at_any_point_it_is_known_and_can_be_finished() {
-    let stack = Stack::private(Pg::V17, &["db", "auth"]);
+fn killed_at_any_point_it_is_known_and_can_be_finished_on_15() {
+    killed_and_finished(Pg::V15);
+}
+
+#[test]
+fn killed_at_any_point_it_is_known_and_can_be_finished_on_17() {
+    killed_and_finished(Pg::V17);
+}
+
+fn killed_and_finished(pg: Pg) {
+    let stack = Stack::private(pg, &["db", "auth"]);
     let mut keeper = Keeper::new(&stack);
     let id = keeper.backup(&[]);
     let before = running(&stack);
     // The stack's own setting is another one than the backup's, as after a change of its `.env`.
     stack.sql("ALTER DATABASE postgres SET app.settings.jwt_secret TO 'changed since'");
-    for point in RESTORE_POINTS {
+    for point in points(pg) {
         damage(&stack);
         keeper.set("SUPAKEEP_KILL_AT", point);
         // Saving first takes its time; once is enough.
