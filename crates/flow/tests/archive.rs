@@ -2,7 +2,8 @@
 //! stored on a disk that fails.
 
 use proptest::prelude::*;
-use supakeep_flow::inspect::archive::CustomArchive;
+use supakeep_flow::inspect::archive::{ArchiveIndex, CustomArchive};
+use supakeep_flow::inspect::select::Index as _;
 use supakeep_flow::inspect::{Inspect as _, InspectError};
 use supakeep_flow::ports::Repository as _;
 use supakeep_flow::verify::verify;
@@ -34,6 +35,13 @@ fn sums_up_what_an_archive_holds() {
     assert_eq!(print.schema.count, 2);
     let packed = inspect(&database().archive(ArchiveCodec::Zstd), 1_000_000).expect("it is whole");
     assert_eq!(packed, print, "compression is no content");
+}
+
+#[test]
+fn says_which_pg_dump_has_made_it() {
+    let mut index = Box::new(ArchiveIndex::of_file());
+    index.push(&database().archive(ArchiveCodec::None)).expect("it is one");
+    assert_eq!(index.finish().expect("it is whole").dumped_by, "17.2", "not the server that was dumped");
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub fn archive(tables: &[Table], large_objects: &[(i32, Vec<u8>)], codec: Archiv
         ArchiveCodec::Zstd => 3,
     });
     (0..7).for_each(|_| int(&mut out, 0));
-    ["postgres", "17.2", "17.2"].iter().for_each(|text| string(&mut out, text));
+    ["postgres", "16.4", "17.2"].iter().for_each(|text| string(&mut out, text));
     let entries = 2 * tables.len() + usize::from(!large_objects.is_empty());
     int(&mut out, i32::try_from(entries).expect("few tables"));
     for (number, table) in (1..).zip(tables) {

@@ -208,6 +208,19 @@ fn every_byte_belongs_to_one_and_settings_stay() {
 }
 
 #[test]
+fn says_which_pg_dump_has_made_it() {
+    let end = "--\n-- PostgreSQL database dump complete\n--\n";
+    let by = "-- Dumped from database version 16.4\n-- Dumped by pg_dump version 17.2 (Debian)\n";
+    let entry = "--\n-- Name: a; Type: SCHEMA; Schema: -; Owner: b\n--\n\nCREATE SCHEMA a;\n\n";
+    let top = format!("--\n-- PostgreSQL database dump\n--\n\n{by}\n");
+    let later = "-- Dumped by pg_dump version 99\n";
+    let found = index(&format!("{top}{entry}{later}{entry}{end}"), 7).expect("it is whole");
+    assert_eq!(found.dumped_by, "17.2 (Debian)");
+    let silent = format!("--\n-- PostgreSQL database dump\n--\n\n{entry}{end}");
+    assert_eq!(index(&silent, 7).expect("it is whole").dumped_by, "");
+}
+
+#[test]
 fn a_dump_that_is_cut_anywhere_is_none() {
     let end = DUMP.find("dump complete").expect("it is there") + "dump complete".len();
     for at in 0..end {
