@@ -1,7 +1,8 @@
 //! Feeding a program in the database's container, and being certain how it ended.
 //!
 //! The program is told how many bytes there are and gets exactly those (`head -c`), so the end of its
-//! input does not depend on half-closing the connection, which not every proxy passes on. What it wrote
+//! input does not depend on half-closing the connection, which not every proxy passes on. Where nobody knows
+//! how many there are, the program is told by its input itself when to end. What it wrote
 //! ends with a trailer as a dump does (see [`crate::trailer`]); the script then waits, and its input is
 //! closed when the trailer has been read.
 
@@ -15,11 +16,12 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use crate::exec::{Command, ExecStream, Input, nonce, start};
 use crate::psql::Client;
 
-/// Runs `$3 …` on the next `$2` bytes of standard input and writes the trailer with nonce `$1`.
+/// Runs `$3 …` on the next `$2` bytes of standard input, or on all there are, and writes the trailer with
+/// nonce `$1`.
 const SCRIPT: &str = r#"nonce=$1
 bytes=$2
 shift 2
-head -c "$bytes" | {
+if [ "$bytes" = all ]; then cat; else head -c "$bytes"; fi | {
 "$@"
 code=$?
 printf '\n%s %03d\n' "$nonce" "$code"
@@ -84,21 +86,22 @@ pub(crate) async fn feed_reading(
     progress: OnProgress<'_>,
     output: OnOutput<'_>,
 ) -> Result<String, StackError> {
-    feed_from(client, command, &mut fed.stored, fed.bytes, progress, output).await
+    feed_from(client, command, &mut fed.stored, Some(fed.bytes), progress, output).await
 }
 
-/// The same, with `bytes` bytes of whatever can be read.
+/// The same, with `bytes` bytes of whatever can be read; with none, all that can be read, after which the
+/// program ends by itself.
 pub(crate) async fn feed_from(
     client: &Client,
     mut command: Command,
     stored: Source<'_>,
-    bytes: u64,
+    bytes: Option<u64>,
     progress: OnProgress<'_>,
     output: OnOutput<'_>,
 ) -> Result<String, StackError> {
     command.stall = NO_STALL;
     let nonce = nonce()?;
-    let length = bytes.to_string();
+    let length = bytes.map_or_else(|| "all".to_owned(), |bytes| bytes.to_string());
     let started = start(&client.docker, &client.container, &command, SCRIPT, &[&nonce, &length]).await?;
     let mut stream = ExecStream::new(&client.docker, command, started, &nonce);
     let mut input = stream.lend_input();
@@ -126,7 +129,7 @@ async fn last_words(reading: impl Future<Output = Result<(), StackError>>) -> Op
 async fn write(
     input: &mut Input,
     stored: Source<'_>,
-    bytes: u64,
+    bytes: Option<u64>,
     progress: OnProgress<'_>,
 ) -> Result<(), StackError> {
     let lost = |error: std::io::Error| {
@@ -134,12 +137,14 @@ async fn write(
     };
     let mut chunk = vec![0; CHUNK];
     let mut done = 0;
-    while done < bytes {
+    while bytes.is_none_or(|bytes| done < bytes) {
         let length = stored.read(&mut chunk).await.map_err(|error| {
             StackError::new(Code::RepositoryIo, format!("reading what is to be restored: {error}"))
         })?;
-        let wanted = usize::try_from(bytes - done).map_or(length, |left| left.min(length));
+        let left = bytes.map_or(length as u64, |bytes| bytes - done);
+        let wanted = usize::try_from(left).map_or(length, |left| left.min(length));
         if wanted == 0 {
+            let Some(bytes) = bytes else { break };
             let message = format!("the file holds {done} bytes, {bytes} were recorded");
             return Err(StackError::new(Code::VerifyFailed, message));
         }

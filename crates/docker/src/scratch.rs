@@ -123,7 +123,7 @@ impl DockerScratch {
         let stack = DockerStack::new(docker.clone(), spec.clone(), identity);
         let server = until_it_stays(docker, &stack, id, run).await?;
         let patient = DockerStack::new(docker.clone(), StackSpec { wait: RESTARTING, ..spec }, identity);
-        let site = DockerSite::scratch(patient, server);
+        let site = DockerSite::scratch(patient, server).await;
         Ok(DockerScratch { docker: docker.clone(), id: id.to_owned(), site })
     }
 }

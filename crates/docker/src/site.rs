@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use supakeep_flow::ports::{
     ArchiveRestore, Elevation, Input, OnError, OnOutput, OnProgress, Placed, Room, Server, Service, Site,
-    StackError,
+    StackError, Stored,
 };
 use supakeep_model::code::Code;
 use supakeep_model::secret::Secret;
@@ -23,6 +23,11 @@ use crate::tar::Tar;
 /// crash before its end, since a restore that did not end is done again.
 const OPTIONS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
 -c synchronous_commit=off -c maintenance_work_mem=256MB -c lc_messages=C";
+/// Parallel builders of a vector index share as much memory as `maintenance_work_mem` says, and building fails where
+/// the container has less of it; Docker gives it 64 MiB unless it is asked for more.
+const SHARED_BYTES: u64 = (256 + 64) << 20;
+/// Where the container has its shared memory.
+const SHARED_MEMORY: &str = "/dev/shm";
 /// Where files are placed in the database's container.
 const PLACE: &str = "/tmp/supakeep-restore";
 /// The most that a statement of ours may answer.
@@ -52,6 +57,8 @@ pub(crate) struct DockerSite {
     is_scratch: bool,
     /// The host by which the engine is reached, where it is one.
     engine_host: Option<String>,
+    /// What is set for its sessions.
+    options: String,
 }
 
 impl DockerSite {
@@ -62,12 +69,20 @@ impl DockerSite {
         engine_host: Option<String>,
     ) -> Result<DockerSite, StackError> {
         let server = stack.wait_for_server(run).await?;
-        Ok(DockerSite { stack, server, is_scratch: false, engine_host })
+        let mut site = DockerSite::scratch(stack, server).await;
+        (site.is_scratch, site.engine_host) = (false, engine_host);
+        Ok(site)
     }
 
     /// A scratch server, which has no services around it.
-    pub(crate) fn scratch(stack: DockerStack, server: DockerServer) -> DockerSite {
-        DockerSite { stack, server, is_scratch: true, engine_host: None }
+    pub(crate) async fn scratch(stack: DockerStack, server: DockerServer) -> DockerSite {
+        let options = OPTIONS.to_owned();
+        let mut site = DockerSite { stack, server, is_scratch: true, engine_host: None, options };
+        if site.free_bytes_at(SHARED_MEMORY).await.is_ok_and(|bytes| bytes >= SHARED_BYTES) {
+            return site;
+        }
+        site.options.push_str(" -c max_parallel_maintenance_workers=0");
+        site
     }
 
     fn client(&self) -> &Client {
@@ -78,7 +93,7 @@ impl DockerSite {
     fn tool(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = self.client().command(program, arguments.iter().map(|text| (*text).to_owned()));
         command.environment.retain(|variable| !variable.starts_with("PGOPTIONS="));
-        command.environment.push(format!("PGOPTIONS={OPTIONS}"));
+        command.environment.push(format!("PGOPTIONS={}", self.options));
         command
     }
 
@@ -195,7 +210,7 @@ impl Site for DockerSite {
         let mut command = self.asking(database);
         command.environment.retain(|variable| !variable.starts_with("PGOPTIONS="));
         // We are a superuser, and whoever may make functions could have made one that is called like ours.
-        command.environment.push(format!("PGOPTIONS={OPTIONS} -c search_path=pg_catalog"));
+        command.environment.push(format!("PGOPTIONS={} -c search_path=pg_catalog", self.options));
         command.environment.push("PGCLIENTENCODING=UTF8".to_owned());
         self.run_sql(command, statements).await
     }
@@ -231,11 +246,21 @@ impl Site for DockerSite {
         feed_reading(self.client(), self.asking(database), input, progress, output).await.map_err(of_restore)
     }
 
+    async fn psql_session(
+        &self,
+        database: &str,
+        mut script: Stored,
+        output: OnOutput<'_>,
+    ) -> Result<String, StackError> {
+        let command = self.asking(database);
+        feed_from(self.client(), command, &mut script, None, &|_| {}, output).await.map_err(of_restore)
+    }
+
     async fn place(&self, files: Vec<Placed<'_>>, progress: OnProgress<'_>) -> Result<(), StackError> {
         let mut packed = Tar::of(files)?;
         let bytes = packed.bytes();
         let command = self.shell(UNPACK, &[PLACE]);
-        let placed = feed_from(self.client(), command, &mut packed, bytes, progress, &mut |_| {}).await;
+        let placed = feed_from(self.client(), command, &mut packed, Some(bytes), progress, &mut |_| {}).await;
         placed.map(|_| ()).map_err(of_restore)
     }
 

@@ -40,18 +40,29 @@ impl Trailer {
         self.begin.len() + CODE_DIGITS + 1
     }
 
-    /// Takes a chunk; returns up to two pieces that are certainly data.
+    /// Takes a chunk; returns up to two pieces that are certainly data. Nothing is held back that cannot be a
+    /// trailer's beginning: somebody may wait for a program's answer before he tells it more.
     pub(crate) fn push(&mut self, chunk: Bytes) -> [Bytes; 2] {
         let length = self.length();
         if chunk.len() >= length {
-            let (data, held) = (chunk.slice(..chunk.len() - length), chunk.slice(chunk.len() - length..));
-            let before = std::mem::replace(&mut self.held, held.to_vec());
-            return [before.into(), data];
+            let data = chunk.len() - length + self.possible(&chunk[chunk.len() - length..]);
+            let before = std::mem::replace(&mut self.held, chunk[data..].to_vec());
+            return [before.into(), chunk.slice(..data)];
         }
         self.held.extend_from_slice(&chunk);
         let excess = self.held.len().saturating_sub(length);
-        let data: Vec<u8> = self.held.drain(..excess).collect();
+        let data = excess + self.possible(&self.held[excess..]);
+        let data: Vec<u8> = self.held.drain(..data).collect();
         [data.into(), Bytes::new()]
+    }
+
+    /// Where in the stream's last bytes a trailer may begin; their length where none does.
+    fn possible(&self, last: &[u8]) -> usize {
+        let may_begin = |at: &usize| {
+            let known = (last.len() - at).min(self.begin.len());
+            last[*at..*at + known] == self.begin[..known]
+        };
+        memchr::memchr_iter(b'\n', last).find(may_begin).unwrap_or(last.len())
     }
 
     /// The exit code, when the last bytes are the trailer.
@@ -101,6 +112,16 @@ mod tests {
         for cut in 0..whole.len() {
             assert_eq!(read(&whole[..cut], 7).1, None, "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn only_what_may_be_a_trailer_is_held_back() {
+        let mut trailer = Trailer::new(NONCE);
+        let mut out = |bytes: &'static [u8]| trailer.push(Bytes::from_static(bytes)).concat();
+        assert_eq!(out(b"answer"), b"answer");
+        assert_eq!(out(b" 1\n"), b" 1", "a line's end may be its beginning");
+        assert_eq!(out(b"0123"), b"", "and so may this");
+        assert_eq!(out(b"4x\n\n"), b"\n01234x\n");
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod content;
 mod creation;
 mod databases;
 mod elevation;
+mod fan;
 mod foreign;
 mod globals;
 mod outcome;

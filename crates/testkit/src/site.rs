@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use supakeep_flow::ports::{
     ArchiveRestore, Elevation, Input, OnError, OnOutput, OnProgress, Placed, Room, Scratch, ScratchSpec,
-    Server, Service, Site, Sites, StackError,
+    Server, Service, Site, Sites, StackError, Stored,
 };
 use supakeep_model::code::Code;
 use supakeep_model::secret::Secret;
@@ -391,6 +391,15 @@ impl Site for ScriptedSite {
         _output: OnOutput<'_>,
     ) -> Result<String, StackError> {
         Err(StackError::new(Code::Internal, "no restore in place asks for this"))
+    }
+
+    async fn psql_session(
+        &self,
+        _database: &str,
+        _script: Stored,
+        _output: OnOutput<'_>,
+    ) -> Result<String, StackError> {
+        Err(StackError::new(Code::Internal, "no dump of a test is long enough for this"))
     }
 
     async fn place(&self, _files: Vec<Placed<'_>>, _progress: OnProgress<'_>) -> Result<(), StackError> {

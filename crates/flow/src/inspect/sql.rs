@@ -18,4 +18,5 @@ pub(crate) use head::identifier;
 pub(crate) use head::name_after;
 pub(super) use head::sequence;
 pub use index::PlainIndex;
+pub(crate) use lexer::{Lexer, Next, Sink};
 pub(crate) use split::statements;

@@ -139,6 +139,15 @@ pub trait Site: Send + Sync {
         output: OnOutput<'_>,
     ) -> Result<String, StackError>;
 
+    /// Feeds psql in `database` what `script` holds, where any error ends it, and hands what it prints to `output`.
+    /// The script says itself that it is over, with `\q`. Returns what psql said on standard error.
+    async fn psql_session(
+        &self,
+        database: &str,
+        script: Stored,
+        output: OnOutput<'_>,
+    ) -> Result<String, StackError>;
+
     /// Puts files on the server's machine, in a folder of this run that [`Site::clear`] removes.
     async fn place(&self, files: Vec<Placed<'_>>, progress: OnProgress<'_>) -> Result<(), StackError>;
 

@@ -11,8 +11,9 @@ use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 use tokio_util::io::StreamReader;
 
+use super::fan;
 use crate::failure::Failure;
-use crate::ports::{ArchiveRestore, Input, Observer, OnError, Placed, Repository, Site, Stored};
+use crate::ports::{ArchiveRestore, Input, Observer, Placed, Repository, Site, Stored};
 use crate::read_back::decoded;
 
 /// Bytes read at a time.
@@ -110,7 +111,7 @@ pub async fn restore_content(
     match manifest.head.dump.format {
         Format::Plain => {
             let input = open(manifest, repository, first)?;
-            site.psql(target, input, OnError::Stop, &progress).await?;
+            fan::fill(site, target, input, jobs, &progress).await?;
         }
         Format::Custom => {
             let open = Box::new(move || Ok(open(manifest, repository, first)?.stored));

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::measure::{median, seconds, watch};
 
 /// The arguments of `pg_dump` where the server is the container's own.
-const HERE: &str = "-h 127.0.0.1 -U supabase_admin -d postgres";
+pub(crate) const HERE: &str = "-h 127.0.0.1 -U supabase_admin -d postgres";
 
 /// How a dump is made.
 enum How {

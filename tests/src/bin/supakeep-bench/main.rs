@@ -9,8 +9,9 @@ mod many;
 mod measure;
 mod profile;
 mod report;
+mod restoring;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use supakeep_tests::Pg;
 
 /// What is to be measured.
@@ -35,19 +36,44 @@ struct Arguments {
     /// How plain dumps travel to supakeep, as `dump.transport`
     #[arg(long, default_value = "auto")]
     transport: String,
+    /// Measure this alone
+    #[arg(long, value_enum)]
+    only: Option<Subject>,
+}
+
+/// What can be measured alone.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Subject {
+    /// Dumps
+    Backup,
+    /// Filling a database from them
+    Restore,
+    /// A large repository, a daemon that waits, the image
+    Facts,
 }
 
 fn main() -> std::io::Result<()> {
     let arguments = Arguments::parse();
     let wanted = |pg: &Pg| arguments.server.as_deref().is_none_or(|server| server == pg.major());
+    let measures = |subject| arguments.only.is_none_or(|only| only == subject);
+    let races = measures(Subject::Backup) || measures(Subject::Restore);
     let mut results = Vec::new();
-    for pg in [Pg::V17, Pg::V15].into_iter().filter(wanted) {
+    for pg in [Pg::V17, Pg::V15].into_iter().filter(|pg| races && wanted(pg)) {
         let stack = data::loaded(pg, arguments.rows, arguments.vectors);
-        let measured = contender::race(&stack, arguments.runs, &arguments.transport);
-        report::print_race(pg, &measured);
-        results.extend(report::rows(pg, &measured));
+        if measures(Subject::Backup) {
+            let measured = contender::race(&stack, arguments.runs, &arguments.transport);
+            report::print_race(pg, &measured);
+            results.extend(report::rows(pg, &measured));
+        }
+        if measures(Subject::Restore) {
+            let measured = restoring::race(&stack, arguments.runs);
+            report::print_restores(pg, &measured);
+            results.extend(report::restore_rows(pg, &measured));
+        }
     }
     report::write(&results)?;
-    report::print_facts(&many::measure(arguments.backups, arguments.runs));
+    if measures(Subject::Facts) {
+        report::print_facts(&many::measure(arguments.backups, arguments.runs));
+    }
     Ok(())
 }

@@ -9,12 +9,19 @@ use supakeep_tests::Pg;
 
 use crate::contender::Measured;
 use crate::many::Facts;
+use crate::restoring::Restored;
 
 /// What each of supakeep's rows is to reach, as a share of another row's time.
 const TARGETS: [(&str, &str, f64, &[Pg]); 3] = [
     ("supakeep gzip:6", "docker exec pg_dump | gzip -6", 0.35, &Pg::ALL),
     ("supakeep zstd:3", "docker exec pg_dump | zstd -3", 1.0, &Pg::ALL),
     ("supakeep zstd:3", "client pg_dump -Z zstd:3", 1.25, &[Pg::V17]),
+];
+
+/// The same for what fills a database.
+const RESTORE_TARGETS: [(&str, &str, f64); 2] = [
+    ("supakeep restore, plain", "gunzip | docker exec psql", 1.05),
+    ("supakeep restore, custom", "docker cp, pg_restore -j2", 1.05),
 ];
 
 fn table(head: &[&str]) -> Table {
@@ -62,6 +69,46 @@ pub(crate) fn print_race(pg: Pg, measured: &[Measured]) {
         }
         println!("{rows}\n");
     }
+}
+
+/// Prints what was measured of restores into one server.
+pub(crate) fn print_restores(pg: Pg, restored: &[Restored]) {
+    let head = format!("PostgreSQL {}, restore", pg.major());
+    let mut rows = table(&[&head, "filled", "verify", "compare", "the rest", "peak RSS"]);
+    for one in restored {
+        let mut row = vec![one.name.to_owned(), format!("{:.1}", one.fill_seconds)];
+        match &one.beside {
+            Some(beside) => {
+                let seconds = [beside.verify_seconds, beside.compare_seconds, beside.rest_seconds];
+                row.extend(seconds.map(|seconds| format!("{seconds:.1}")));
+                row.push(mebibytes(beside.peak_rss_bytes));
+            }
+            None => row.extend(vec!["–".to_owned(); 4]),
+        }
+        rows.add_row(row);
+    }
+    println!("\n{rows}\n");
+    let seconds = |name| restored.iter().find(|one| one.name == name).map(|one| one.fill_seconds);
+    let mut ratios = table(&["ratio", "measured", "to reach"]);
+    for (ours, theirs, most) in RESTORE_TARGETS {
+        if let (Some(a), Some(b)) = (seconds(ours), seconds(theirs)) {
+            ratios.add_row([format!("{ours} / {theirs}"), format!("{:.2}", a / b), format!("≤ {most:.2}")]);
+        }
+    }
+    println!("{ratios}\n");
+}
+
+/// The rows of `results.json` for restores into one server.
+pub(crate) fn restore_rows(pg: Pg, restored: &[Restored]) -> Vec<Value> {
+    let row = |one: &Restored| {
+        json!({
+            "name": one.name,
+            "server": pg.major(),
+            "median_seconds": one.fill_seconds,
+            "peak_rss_bytes": one.beside.as_ref().map(|beside| beside.peak_rss_bytes),
+        })
+    };
+    restored.iter().map(row).collect()
 }
 
 /// The rows of `results.json` for one server.

@@ -15,6 +15,7 @@ use crate::inspect::InspectError;
 const MAX_STATEMENT: usize = 256 * 1024;
 
 /// Reads a dump made with `--create` and keeps what makes the database.
+#[derive(Default)]
 pub struct CreateStatements {
     lexer: Lexer,
     picker: Picker,
@@ -25,12 +26,6 @@ struct Picker {
     statement: Vec<u8>,
     picked: Vec<Vec<u8>>,
     ended: bool,
-}
-
-impl Default for CreateStatements {
-    fn default() -> Self {
-        CreateStatements { lexer: Lexer::new(), picker: Picker::default() }
-    }
 }
 
 impl CreateStatements {

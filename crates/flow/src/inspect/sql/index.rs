@@ -17,6 +17,7 @@ const MAX_STATEMENT: usize = 1 << 20;
 const MAX_COMMAND: usize = 64;
 
 /// Reads a plain dump as it passes.
+#[derive(Default)]
 pub struct PlainIndex {
     lexer: Lexer,
     seen: Seen,
@@ -95,21 +96,6 @@ impl Sink for Seen {
             if !is_harmless {
                 self.reaches_out = Some(format!("\\{}", String::from_utf8_lossy(word)));
             }
-        }
-    }
-}
-
-impl Default for PlainIndex {
-    fn default() -> Self {
-        PlainIndex {
-            lexer: Lexer::new(),
-            seen: Seen::default(),
-            rows: None,
-            offset: 0,
-            contents: Contents::default(),
-            current: Current::default(),
-            begun: false,
-            ended: false,
         }
     }
 }

@@ -7,7 +7,7 @@
 use super::nesting::Nesting;
 
 /// Takes what the lexer finds.
-pub(super) trait Sink {
+pub(crate) trait Sink {
     /// Text of the statement, outside of quotes and comments.
     fn code(&mut self, bytes: &[u8]);
     /// Text of the statement inside quotes, the quotes included.
@@ -22,7 +22,7 @@ pub(super) trait Sink {
 
 /// What follows a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
+pub(crate) enum Next {
     /// The next statement.
     Statement,
     /// Rows of a `COPY … FROM stdin`, beginning in the next line.
@@ -44,9 +44,10 @@ const MAX_COMMENT: usize = 64 * 1024;
 /// The longest dollar tag that is told apart; an identifier has at most 63 bytes.
 const MAX_TAG: usize = 64;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 enum State {
     /// Before a statement's first byte.
+    #[default]
     Between,
     /// In a statement, outside of quotes.
     Code,
@@ -86,8 +87,8 @@ enum State {
 }
 
 /// The state between two chunks.
-#[derive(Debug)]
-pub(super) struct Lexer {
+#[derive(Debug, Default)]
+pub(crate) struct Lexer {
     state: State,
     /// The last two bytes of code, to know `E'…'` from a name that ends in `e`.
     before: [u8; 2],
@@ -98,16 +99,6 @@ pub(super) struct Lexer {
 }
 
 impl Lexer {
-    pub(super) fn new() -> Lexer {
-        Lexer {
-            state: State::Between,
-            before: [0; 2],
-            tag: Vec::new(),
-            comment: Vec::new(),
-            nesting: Nesting::default(),
-        }
-    }
-
     /// Whether the text may end here.
     pub(super) fn is_between_statements(&self) -> bool {
         match self.state {
@@ -132,7 +123,7 @@ impl Lexer {
 
     /// Takes at least one byte, and a whole run of them where the state does not change.
     /// Says how many, and whether rows begin after them.
-    pub(super) fn step(&mut self, bytes: &[u8], sink: &mut impl Sink) -> (usize, bool) {
+    pub(crate) fn step(&mut self, bytes: &[u8], sink: &mut impl Sink) -> (usize, bool) {
         let byte = bytes[0];
         match self.state {
             State::Between => return (self.between(bytes, sink), false),
@@ -381,7 +372,7 @@ mod tests {
     }
 
     fn lex(text: &str, chunk: usize) -> (Seen, usize, bool) {
-        let mut lexer = Lexer::new();
+        let mut lexer = Lexer::default();
         let mut seen = Seen::default();
         let mut taken = 0;
         for part in text.as_bytes().chunks(chunk) {

@@ -37,7 +37,7 @@ pub(super) struct PlainReader {
 impl PlainReader {
     /// A reader of a dump that begins and ends with `header`'s comments.
     pub(super) fn new(header: Header) -> PlainReader {
-        PlainReader { lexer: Lexer::new(), collector: Collector::new(header), rows: None }
+        PlainReader { lexer: Lexer::default(), collector: Collector::new(header), rows: None }
     }
 
     /// Takes the next bytes.

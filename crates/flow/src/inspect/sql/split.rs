@@ -28,7 +28,7 @@ impl Sink for Collected {
 /// The statements of `text`, comments left out; what has no `;` at its end counts as one too.
 pub(crate) fn statements(text: &str) -> Vec<Vec<u8>> {
     let mut collected = Collected::default();
-    Lexer::new().feed(text.as_bytes(), &mut collected);
+    Lexer::default().feed(text.as_bytes(), &mut collected);
     let Collected { current, mut statements } = collected;
     if !current.is_empty() {
         statements.push(current);
