@@ -108,7 +108,8 @@ pub(crate) enum Command {
         /// Do not save first what is there
         #[arg(long)]
         no_safety_backup: bool,
-        /// How many jobs of pg_restore work side by side [default: one for each core, four at most]
+        /// How many jobs of pg_restore, or sessions of psql, work side by side [default: one for each core, four at
+        /// most]
         #[arg(long, short, value_name = "N")]
         jobs: Option<usize>,
         /// Verify the files, look at the stack and show what would be done
