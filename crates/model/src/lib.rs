@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod code;
 pub mod cron;
 pub mod drill_clock;
+pub mod drill_sample;
 pub mod dump;
 pub mod event;
 pub mod fingerprint;
