@@ -1,23 +1,17 @@
 //! Drills: what comes back is proven, what does not is found, and the live stack notices nothing.
 
+#[path = "drill/left.rs"]
+mod left;
+
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::time::Duration;
 
+use left::left;
 use serde_json::Value;
 use supakeep_tests::{Daemon, Ended, Keeper, Pg, Stack, docker, tamper, tamper_text, wait_for};
 
 const A_MINUTE: Duration = Duration::from_secs(60);
-
-/// What of scratch servers there is of a repository: containers and volumes.
-fn left(keeper: &Keeper) -> Vec<String> {
-    let marker = fs::read(keeper.folder().join(".supakeep.json")).expect("the repository's own record");
-    let marker: Value = serde_json::from_slice(&marker).expect("it is JSON");
-    let filter = format!("label=org.supakeep.drill={}", marker["identity"].as_str().expect("an identity"));
-    let containers = docker(&["ps", "-aq", "--filter", &filter]).ok().text();
-    let volumes = docker(&["volume", "ls", "-q", "--filter", &filter]).ok().text();
-    containers.lines().chain(volumes.lines()).map(str::to_owned).collect()
-}
 
 fn drill(keeper: &Keeper, id: &str) -> Ended {
     let ended = keeper.run(&["--json", "drill", id]);
@@ -75,8 +69,7 @@ fn a_good_backup_comes_back_and_the_live_stack_notices_nothing() {
             assert_eq!(report["databases"].as_array().map(Vec::len), Some(2), "{report}");
             assert_eq!(report["vaults"][0]["secrets"], 4, "{report}");
             assert!(report["roles"]["statements"].as_u64() > Some(20), "{report}");
-            let file = fs::read(keeper.folder().join(&id).join("drill.json")).expect("the report is kept");
-            assert_eq!(serde_json::from_slice::<Value>(&file).expect("it is JSON"), report);
+            assert_eq!(keeper.run(&["--json", "info", &id, "--drill"]).ok().json()["drill"], report);
             let shown = keeper.run(&["--json", "list"]).ok().json();
             assert!(shown[0]["drilled_at"].is_string(), "{shown}");
         }
@@ -305,5 +298,7 @@ fn the_daemon_makes_drills_on_schedule_and_leaves_none_behind() {
     assert_eq!((&health["drill"]["running"], &health["status"]), (&true.into(), &"ok".into()), "{health}");
     let (status, log) = daemon.stop();
     assert!(status.success() && log.contains("it restores to what was recorded"), "{log}");
+    let page = keeper.run(&["info", &id, "--drill"]).ok().text();
+    assert!(page.contains("restores to what was recorded\n") && page.contains("verifying"), "{page}");
     assert_eq!(left(&keeper), Vec::<String>::new(), "{log}");
 }

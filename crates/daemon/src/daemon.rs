@@ -196,6 +196,10 @@ impl Daemon {
             let next = schedule.next_after(now).map(|slot| show_time(slot.at)).unwrap_or_default();
             tracing::info!(next, "drills are scheduled");
         }
+        if let Some(samples) = self.drills.as_ref().and_then(|drills| drills.samples.as_ref()) {
+            let next = samples.schedule.next_after(now).map(|slot| show_time(slot.at)).unwrap_or_default();
+            tracing::info!(next, size = %samples.size, "drills of a sample are scheduled");
+        }
         if let Some(schedule) = self.rounds.as_ref().map(|rounds| &rounds.schedule) {
             let next = schedule.next_after(now).map(|slot| show_time(slot.at)).unwrap_or_default();
             tracing::info!(next, "old backups are read again on schedule");

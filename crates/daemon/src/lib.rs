@@ -11,6 +11,6 @@ mod supervisor;
 mod ticker;
 
 pub use daemon::{Daemon, DaemonError, DaemonSpec, MakePorts};
-pub use drills::{DrillsSpec, MakeDrillPorts, SpecifyDrill};
+pub use drills::{DrillsSpec, MakeDrillPorts, SamplesSpec, SpecifyDrill};
 pub use rounds::RoundsSpec;
 pub use status::{RepositoryView, Status, StatusSpec};

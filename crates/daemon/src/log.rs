@@ -3,7 +3,7 @@
 use supakeep_flow::ports::Observer;
 use supakeep_model::code::Code;
 use supakeep_model::event::{Phase, RunEvent};
-use supakeep_model::manifest_head::{ManifestHead, Outcome};
+use supakeep_model::manifest_head::{ManifestHead, Outcome, SampleProof};
 use supakeep_model::quantity::{show_bytes, show_time};
 
 /// Writes a line for each event that somebody may want to read later.
@@ -33,6 +33,7 @@ impl Observer for LogObserver {
             }
             RunEvent::Verified { head } => verified(head),
             RunEvent::Drilled { head } => drilled(head),
+            RunEvent::Sampled { head } => sampled(head),
             RunEvent::Pruned { id, profile, stored_bytes } => {
                 let profile = profile.as_deref().unwrap_or("-");
                 tracing::info!(%id, profile, freed = show_bytes(*stored_bytes), "removed by retention");
@@ -68,6 +69,17 @@ fn drilled(head: &ManifestHead) {
     } else {
         let (code, differences) = (Code::DrillFailed, proof.differences.join("; "));
         tracing::error!(%id, seconds, code = %code, hint = code.hint(), "the drill failed: {differences}");
+    }
+}
+
+fn sampled(head: &ManifestHead) {
+    let Some(SampleProof { proof, tables, of_tables }) = &head.sampled else { return };
+    let (id, seconds) = (&head.id, proof.duration_seconds);
+    if proof.ok {
+        tracing::info!(%id, seconds, tables, of_tables, "a sample was drilled: it restores to what was recorded");
+    } else {
+        let (code, differences) = (Code::DrillFailed, proof.differences.join("; "));
+        tracing::error!(%id, seconds, tables, of_tables, code = %code, hint = code.hint(), "the drill of a sample failed: {differences}");
     }
 }
 

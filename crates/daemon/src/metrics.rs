@@ -160,6 +160,11 @@ impl Observer for Metrics {
                     self.errors.with_label_values(&[Code::DrillFailed.as_str()]).inc();
                 }
             }
+            RunEvent::Sampled { head } => {
+                if head.sampled.as_ref().is_some_and(|sampled| !sampled.proof.ok) {
+                    self.errors.with_label_values(&[Code::DrillFailed.as_str()]).inc();
+                }
+            }
             RunEvent::Started { .. } | RunEvent::Entered { .. } | RunEvent::Progressed { .. } => {}
         }
     }

@@ -228,6 +228,7 @@ impl Observer for Status {
             | RunEvent::Progressed { .. }
             | RunEvent::Verified { .. }
             | RunEvent::Drilled { .. }
+            | RunEvent::Sampled { .. }
             | RunEvent::Pruned { .. }
             | RunEvent::Fault { .. } => {}
         }

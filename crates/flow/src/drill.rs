@@ -6,12 +6,17 @@
 //! day itself: every table, sequence and large object, every role, every secret of the vault, and what a
 //! person wants to be so. How long that took is the measured time to restore.
 //!
+//! A drill of a sample leaves rows out, and with them what only all of them can show: it is a smaller promise,
+//! kept apart from the whole one wherever either is told.
+//!
 //! It needs no lock of a run, so backups go on meanwhile; its own lock keeps its backup from being pruned.
 
 mod checks;
+mod page;
 mod prepare;
 mod record;
 mod report;
+mod sample;
 mod statements;
 mod vault;
 
@@ -19,9 +24,10 @@ use std::sync::Arc;
 
 use supakeep_model::Duration;
 use supakeep_model::code::Code;
+use supakeep_model::drill_sample::SampleSpec;
 use supakeep_model::event::{Phase, RunEvent};
 use supakeep_model::id::BackupId;
-use supakeep_model::manifest::Manifest;
+use supakeep_model::manifest::{DatabaseRecord, Manifest};
 use supakeep_model::manifest_head::Proof;
 use supakeep_model::quantity::show_bytes;
 use tokio::time::Instant;
@@ -32,19 +38,23 @@ use crate::failure::Failure;
 use crate::kill_point::kill_point;
 use crate::ports::{Clock, Observer, Repository, Scratch, ScratchSpec, Site, Sites};
 use crate::restore::{
-    Making, RestoreSpec, as_superuser, compare_database, fits, open_database, own_settings, restore_globals,
-    root_key,
+    DatabaseReport, Making, RestoreSpec, as_superuser, compare_database, fits, open_database, own_settings,
+    restore_globals, root_key,
 };
 use crate::verify::verify;
 pub use checks::CheckSpec;
-pub use record::REPORT_FILE;
+pub use page::page;
+pub use record::{KeptAs, SAMPLE, WHOLE};
 pub use report::{CheckReport, DrillReport, PhaseTime, RolesReport, VaultReport};
+pub use sample::{SampleReport, SampledTable};
 
 /// What is to be drilled, and how.
 #[derive(Debug, Clone)]
 pub struct DrillSpec {
     /// The backup.
     pub backup: BackupId,
+    /// Only the rows of some tables; `None` for all of the backup.
+    pub sample: Option<SampleSpec>,
     /// What the scratch server may take.
     pub scratch: ScratchSpec,
     /// How many jobs restore side by side where the format allows it.
@@ -82,18 +92,19 @@ pub async fn drill(
     let manifest = ports.repository.manifest(&spec.backup)?;
     // Whoever made what is there has died, or it would have the lock.
     ports.sites.sweep().await?;
+    let chosen = spec.sample.map(|sample| SampleReport::choose(sample, &manifest, spec.checks.len()));
     let mut run = Run {
         spec,
         ports,
         manifest: &manifest,
-        report: DrillReport::new(&manifest, ports.clock.now()),
+        report: DrillReport::new(&manifest, ports.clock.now(), chosen),
         verified: None,
         began: Instant::now(),
         phase: None,
     };
     let limits = Limits::new(cancel.clone(), spec.deadline);
     let mut scratch = None;
-    let drilled = limits.apply(run.steps(&mut scratch)).await;
+    let drilled = limits.apply(run.steps(&mut scratch, &limits)).await;
     run.leave_phase();
     let took = run.began.elapsed();
     clean_up(ports, scratch).await;
@@ -168,20 +179,36 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn steps(&mut self, scratch: &mut Option<Box<dyn Scratch>>) -> Result<(), Failure> {
+    async fn steps(
+        &mut self,
+        scratch: &mut Option<Box<dyn Scratch>>,
+        limits: &Limits,
+    ) -> Result<(), Failure> {
+        match self.report.sample.clone() {
+            Some(sample) => self.sample(&sample, scratch, limits).await,
+            None => self.whole(scratch).await,
+        }
+    }
+
+    async fn whole(&mut self, scratch: &mut Option<Box<dyn Scratch>>) -> Result<(), Failure> {
         if !self.files_are_right().await? {
             return Ok(());
         }
+        let site = self.make(scratch).await?;
+        self.prepare(site, self.manifest).await?;
+        self.restore(site).await?;
+        kill_point("drill-restored");
+        self.compare(site).await
+    }
+
+    async fn make<'s>(&mut self, scratch: &'s mut Option<Box<dyn Scratch>>) -> Result<&'s dyn Site, Failure> {
         self.enter(Phase::MakeScratch, "");
         let run = format!("drill-{}", self.spec.backup);
         let made = self.ports.sites.scratch(&run, &self.spec.scratch).await?;
         kill_point("drill-made");
         let site = scratch.insert(made).site();
         self.report.describe(site.server().facts());
-        self.prepare(site).await?;
-        self.restore(site).await?;
-        kill_point("drill-restored");
-        self.compare(site).await
+        Ok(site)
     }
 
     /// Nobody restores what is not what was written.
@@ -202,8 +229,8 @@ impl Run<'_> {
         Ok(is_right)
     }
 
-    /// The server as the backup's was, before anything is put into it.
-    async fn prepare(&mut self, site: &dyn Site) -> Result<(), Failure> {
+    /// The server as the backup's was, before anything is put into it. `needs` says how large that is.
+    async fn prepare(&mut self, site: &dyn Site, needs: &Manifest) -> Result<(), Failure> {
         self.enter(Phase::RestoreRootKey, "");
         prepare::settings(self.manifest, site).await?;
         if let Some(key) = root_key(self.manifest, &*self.ports.repository).await? {
@@ -211,12 +238,12 @@ impl Run<'_> {
         }
         // Both are read when the server starts.
         site.restart_server().await?;
-        fits(&self.as_restore(), site).await
+        fits(&self.as_restore(needs), site).await
     }
 
-    fn as_restore(&self) -> RestoreSpec {
+    fn as_restore(&self, manifest: &Manifest) -> RestoreSpec {
         RestoreSpec {
-            manifest: self.manifest.clone(),
+            manifest: manifest.clone(),
             only_database: None,
             resume: false,
             safety: None,
@@ -252,15 +279,13 @@ impl Run<'_> {
     }
 
     async fn compare(&mut self, site: &dyn Site) -> Result<(), Failure> {
-        let (manifest, repository) = (self.manifest, &*self.ports.repository);
+        let manifest = self.manifest;
         for database in &manifest.databases {
             self.enter(Phase::Compare, &database.name);
-            let mut compared = compare_database(manifest, database, site.server()).await?;
-            compared.differences.extend(statements::of_database(manifest, database, repository, site).await?);
-            self.report.add_database(compared);
+            let compared = compare_database(manifest, database, site.server()).await?;
+            self.compared(database, compared, site).await?;
         }
-        self.enter(Phase::Compare, "roles");
-        self.report.add_roles(statements::roles(manifest, repository, site).await?);
+        self.compare_roles(site).await?;
         self.enter(Phase::Check, "");
         for database in &manifest.databases {
             if let Some(vault) = vault::opens(&database.name, site).await? {
@@ -271,6 +296,27 @@ impl Run<'_> {
             let checked = checks::run(check, site).await?;
             self.report.add_check(checked);
         }
+        Ok(())
+    }
+
+    /// What is in a database was compared; now what makes it.
+    async fn compared(
+        &mut self,
+        database: &DatabaseRecord,
+        mut compared: DatabaseReport,
+        site: &dyn Site,
+    ) -> Result<(), Failure> {
+        let repository = &*self.ports.repository;
+        compared
+            .differences
+            .extend(statements::of_database(self.manifest, database, repository, site).await?);
+        self.report.add_database(compared);
+        Ok(())
+    }
+
+    async fn compare_roles(&mut self, site: &dyn Site) -> Result<(), Failure> {
+        self.enter(Phase::Compare, "roles");
+        self.report.add_roles(statements::roles(self.manifest, &*self.ports.repository, site).await?);
         Ok(())
     }
 

@@ -129,6 +129,19 @@ impl Catalog {
         self.entries().filter(move |head| head.profile.as_deref() == Some(profile))
     }
 
+    /// The last backup of `profile` of which a sample did not come back, unless all of one came back since:
+    /// another sample that is right is one of other tables, and says nothing of these.
+    pub fn failed_sample<'a>(&'a self, profile: &'a str) -> Option<&'a ManifestHead> {
+        let drilled = self.of_profile(profile).filter_map(|head| head.drilled.as_ref());
+        let right = drilled.filter(|proof| proof.ok).map(|proof| proof.at).max();
+        let proof =
+            |head: &&ManifestHead| head.sampled.as_ref().map(|sampled| (sampled.proof.at, sampled.proof.ok));
+        let is_failed = |head: &&ManifestHead| {
+            proof(head).is_some_and(|(at, ok)| !ok && right.is_none_or(|right| right < at))
+        };
+        self.of_profile(profile).filter(is_failed).max_by_key(|head| proof(head).map(|(at, _)| at))
+    }
+
     /// The newest good backup of `profile` that is not dated after `now`, or of all when `None`.
     pub fn newest_good(&self, profile: Option<&str>, now: OffsetDateTime) -> Option<&ManifestHead> {
         self.entries()

@@ -6,6 +6,7 @@
 use time::{Duration, OffsetDateTime};
 
 use crate::catalog::Catalog;
+use crate::manifest_head::ManifestHead;
 use crate::schedule::Schedule;
 
 /// How far the clock may lie behind the last handled slot before it counts as set back.
@@ -27,7 +28,19 @@ impl DrillClock {
     /// `first_start`, when this repository was first used.
     pub fn from_catalog(catalog: &Catalog, first_start: OffsetDateTime) -> DrillClock {
         let drilled = catalog.entries().filter_map(|head| head.drilled.as_ref()).map(|proof| proof.at).max();
-        DrillClock { handled_until: drilled.unwrap_or(first_start), attempt: 0, retry_at: None }
+        DrillClock::handled(drilled, first_start)
+    }
+
+    /// The same for samples. Whoever drills all of a backup drills every sample of it.
+    pub fn of_samples(catalog: &Catalog, first_start: OffsetDateTime) -> DrillClock {
+        let sampled = |head: &ManifestHead| head.sampled.as_ref().map(|sampled| sampled.proof.at);
+        let drilled = |head: &ManifestHead| head.drilled.as_ref().map(|proof| proof.at);
+        let last = catalog.entries().flat_map(|head| [sampled(head), drilled(head)]).flatten().max();
+        DrillClock::handled(last, first_start)
+    }
+
+    fn handled(last: Option<OffsetDateTime>, first_start: OffsetDateTime) -> DrillClock {
+        DrillClock { handled_until: last.unwrap_or(first_start), attempt: 0, retry_at: None }
     }
 
     /// Whether one is to start at `now`. It stays due until [`DrillClock::start`].
@@ -66,7 +79,7 @@ impl DrillClock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest_head::Proof;
+    use crate::manifest_head::{Proof, SampleProof};
     use crate::sample::head;
     use crate::zone::Zone;
     use time::macros::datetime;
@@ -109,6 +122,22 @@ mod tests {
         let catalog = Catalog::new(vec![drilled.into()], vec![]);
         let mut clock = DrillClock::from_catalog(&catalog, SLOT - Duration::WEEK);
         assert!(!clock.is_due(&sundays(), SLOT + Duration::DAY));
+    }
+
+    #[test]
+    fn a_drill_is_a_sample_too_and_a_sample_is_no_drill() {
+        let at = SLOT + Duration::HOUR;
+        let proof = Proof { at, ok: true, duration_seconds: 1.0, differences: vec![] };
+        let (mut drilled, mut sampled) = (head("a", None, SLOT), head("b", None, SLOT));
+        drilled.drilled = Some(proof.clone());
+        sampled.sampled = Some(SampleProof { proof, tables: 1, of_tables: 9 });
+        let due = |head: ManifestHead| {
+            let (catalog, before) = (Catalog::new(vec![head.into()], vec![]), SLOT - Duration::WEEK);
+            let mut clocks =
+                [DrillClock::from_catalog(&catalog, before), DrillClock::of_samples(&catalog, before)];
+            clocks.each_mut().map(|clock| clock.is_due(&sundays(), SLOT + Duration::DAY))
+        };
+        assert_eq!((due(drilled), due(sampled)), ([false, false], [true, false]));
     }
 
     #[test]

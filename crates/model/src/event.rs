@@ -136,6 +136,11 @@ pub enum RunEvent {
         /// The record, with the new result in it.
         head: Box<ManifestHead>,
     },
+    /// All definitions of a backup and a sample of its tables were restored into a scratch server and compared.
+    Sampled {
+        /// The record, with the new result in it.
+        head: Box<ManifestHead>,
+    },
     /// A backup was removed by retention.
     Pruned {
         /// Which.

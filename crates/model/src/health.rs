@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use crate::catalog::Catalog;
 use crate::code::Code;
 use crate::id::BackupId;
-use crate::manifest_head::{ManifestHead, Outcome};
+use crate::manifest_head::{ManifestHead, Outcome, SampleProof};
 use crate::profile::Profile;
 use crate::quantity::{show_bytes, show_duration, show_time};
 
@@ -120,6 +120,12 @@ pub struct DrillHealth {
     pub next_run: Option<OffsetDateTime>,
     /// Why the last one could not be made, if it could not.
     pub last_error_code: Option<Code>,
+    /// When the next sample is drilled, if any is scheduled.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub next_sample: Option<OffsetDateTime>,
+    /// Why the last sample could not be drilled, if it could not.
+    #[serde(default)]
+    pub last_sample_error_code: Option<Code>,
 }
 
 /// What only the scheduler knows of a profile.
@@ -185,6 +191,14 @@ impl Verdict {
             self.worse(Level::Degraded, what);
         }
     }
+
+    fn of_samples(&mut self, failed: Option<&ManifestHead>) {
+        let sampled = failed.and_then(|head| Some((&head.id, head.sampled.as_ref()?)));
+        if let Some((id, SampleProof { tables, of_tables, .. })) = sampled {
+            let what = format!("the drill of a sample of {id} failed ({tables} of {of_tables} tables)");
+            self.worse(Level::Degraded, what);
+        }
+    }
 }
 
 /// How `profile` is doing at `now`. Where there was never a good backup, its age counts from
@@ -213,6 +227,7 @@ pub fn of_profile(
     }
     last.into_iter().for_each(|last| verdict.of_last_run(last));
     verdict.of_drills(catalog.of_profile(&profile.name));
+    verdict.of_samples(catalog.failed_sample(&profile.name));
     let skipped = live.skipped.filter(|slot| last.is_none_or(|last| last.started < slot.at));
     if let Some(SkippedSlot { at, reason }) = skipped {
         verdict.worse(Level::Degraded, format!("the run of {} was skipped: {reason}", show_time(at)));
@@ -280,9 +295,10 @@ impl Health {
     /// With what is known of the drills.
     #[must_use]
     pub fn with(mut self, drill: DrillHealth) -> Health {
-        if let Some(code) = drill.last_error_code {
+        let told = [("drill", drill.last_error_code), ("drill of a sample", drill.last_sample_error_code)];
+        for (what, code) in told.into_iter().filter_map(|(what, code)| Some((what, code?))) {
             self.status = self.status.max(Level::Degraded);
-            self.reasons.push(format!("the last scheduled drill could not be made: {code}"));
+            self.reasons.push(format!("the last scheduled {what} could not be made: {code}"));
         }
         Health { drill, ..self }
     }
@@ -434,6 +450,33 @@ mod tests {
         assert_eq!(failed.status, Level::Degraded);
         assert_eq!(failed.reasons, ["the drill of b failed: it does not come back as recorded"]);
         assert_eq!(health(vec![drilled("b", 5, false), drilled("c", 2, true)]).status, Level::Ok);
+    }
+
+    #[test]
+    fn a_sample_that_failed_degrades_until_all_of_a_backup_comes_back() {
+        let proof = |hours: i64, ok: bool| Proof {
+            at: NOW - Duration::hours(hours),
+            ok,
+            duration_seconds: 9.0,
+            differences: vec![],
+        };
+        let backup = |id: &str, drilled: Option<Proof>, sampled: Option<Proof>| {
+            let sampled = sampled.map(|proof| SampleProof { proof, tables: 4, of_tables: 40 });
+            ManifestHead { drilled, sampled, ..head(id, Some("daily"), NOW - Duration::hours(10)) }
+        };
+        let after = |other: Option<ManifestHead>| {
+            let failed = backup("b", None, Some(proof(5, false)));
+            health([failed].into_iter().chain(other).collect())
+        };
+        assert_eq!(after(None).status, Level::Degraded);
+        assert_eq!(after(None).reasons, ["the drill of a sample of b failed (4 of 40 tables)"]);
+        let whole = |hours| after(Some(backup("c", Some(proof(hours, true)), None))).status;
+        assert_eq!((whole(2), whole(7)), (Level::Ok, Level::Degraded));
+        let other_tables = after(Some(backup("c", None, Some(proof(2, true)))));
+        assert_eq!(other_tables.status, Level::Degraded, "it says nothing of the tables that failed");
+        let whole = backup("b", Some(proof(5, false)), None);
+        let told = health(vec![whole, backup("c", None, Some(proof(2, true)))]);
+        assert_eq!(told.status, Level::Degraded, "a sample does not make up for a drill that failed");
     }
 
     #[test]

@@ -94,6 +94,18 @@ pub struct Proof {
     pub differences: Vec<String>,
 }
 
+/// A restore of all definitions, and of the rows of some tables only, into a scratch database.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SampleProof {
+    /// What came of it.
+    #[serde(flatten)]
+    pub proof: Proof,
+    /// How many tables came back with their rows.
+    pub tables: u64,
+    /// How many tables the backup has rows of.
+    pub of_tables: u64,
+}
+
 /// A copy of the backup elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyRecord {
@@ -194,6 +206,9 @@ pub struct ManifestHead {
     pub verified: Option<Proof>,
     /// The last restore into a scratch database.
     pub drilled: Option<Proof>,
+    /// The last restore of a sample of its tables, which says nothing of the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampled: Option<SampleProof>,
     /// Where copies are.
     pub copies: Vec<CopyRecord>,
     /// Backups whose files this one needs.

@@ -26,6 +26,7 @@ pub fn head(id: &str, profile: Option<&str>, started: OffsetDateTime) -> Manifes
         totals: Totals { stored_bytes: 100, source_bytes: 400, databases: 2, tables: 3, rows: 30 },
         verified: Some(Proof { at: started, ok: true, duration_seconds: 1.0, differences: vec![] }),
         drilled: None,
+        sampled: None,
         copies: vec![],
         parents: vec![],
         dump: DumpSpec::default(),

@@ -42,6 +42,9 @@ pub struct BackupView {
     /// When it was last restored into a scratch database, if that came out right.
     #[serde(with = "time::serde::rfc3339::option")]
     pub drilled_at: Option<OffsetDateTime>,
+    /// When a sample of its tables last was, if that came out right.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub sampled_at: Option<OffsetDateTime>,
     /// The remotes that have a copy.
     pub offsite: Vec<String>,
 }
@@ -49,7 +52,7 @@ pub struct BackupView {
 impl BackupView {
     /// The view of a backup at `now`.
     pub fn of(head: &ManifestHead, now: OffsetDateTime) -> BackupView {
-        let right = |proof: &Option<Proof>| proof.as_ref().filter(|proof| proof.ok).map(|proof| proof.at);
+        let right = |proof: Option<&Proof>| proof.filter(|proof| proof.ok).map(|proof| proof.at);
         BackupView {
             id: head.id.clone(),
             profile: head.profile.clone(),
@@ -63,8 +66,9 @@ impl BackupView {
             duration_seconds: head.duration_seconds,
             stored_bytes: head.totals.stored_bytes,
             source_bytes: head.totals.source_bytes,
-            verified_at: right(&head.verified),
-            drilled_at: right(&head.drilled),
+            verified_at: right(head.verified.as_ref()),
+            drilled_at: right(head.drilled.as_ref()),
+            sampled_at: right(head.sampled.as_ref().map(|sampled| &sampled.proof)),
             offsite: head.copies.iter().map(|copy| copy.remote.clone()).collect(),
         }
     }

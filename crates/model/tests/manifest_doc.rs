@@ -10,7 +10,8 @@ use supakeep_model::fingerprint::{Dialect, Fingerprint, MultisetHash, SequencePr
 use supakeep_model::id::BackupId;
 use supakeep_model::manifest::{DatabaseRecord, Extension, FORMAT, Manifest, Setting, ToolMessage};
 use supakeep_model::manifest_head::{
-    Build, CopyRecord, ManifestHead, Outcome, Proof, RunError, StackRecord, Suspicion, Totals, Trigger,
+    Build, CopyRecord, ManifestHead, Outcome, Proof, RunError, SampleProof, StackRecord, Suspicion, Totals,
+    Trigger,
 };
 use supakeep_model::naming::Kind;
 use time::OffsetDateTime;
@@ -45,7 +46,8 @@ fn complete(member: Member) -> Manifest {
         duration_seconds: 1.0,
         totals: Totals::default(),
         verified: Some(proof.clone()),
-        drilled: Some(proof),
+        drilled: Some(proof.clone()),
+        sampled: Some(SampleProof { proof, tables: 1, of_tables: 2 }),
         copies: vec![CopyRecord { remote: text(), at: AT }],
         parents: vec![id()],
         dump: DumpSpec { exclude_table_data: vec![text()], ..DumpSpec::default() },

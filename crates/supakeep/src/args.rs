@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use supakeep_flow::inspect::select::Name;
 use supakeep_model::Duration;
+use supakeep_model::drill_sample::SampleSize;
 use supakeep_model::dump::Format;
 use supakeep_model::quantity::parse_duration;
 
@@ -77,6 +78,9 @@ pub(crate) enum Command {
     Info {
         /// An id, the beginning of one, `latest` or `latest:PROFILE`
         id: String,
+        /// Show the pages of its last drill and of the last drill of a sample of it instead
+        #[arg(long)]
+        drill: bool,
     },
     /// Read a backup's files again and compare them with what was written
     #[command(group(clap::ArgGroup::new("which").required(true).args(["id", "latest", "all"])))]
@@ -129,6 +133,10 @@ pub(crate) enum Command {
         /// The newest good one, as without an id
         #[arg(long, conflicts_with = "id")]
         latest: bool,
+        /// Only the definitions, and the rows of a share of the tables (10%) or of so many (5): other tables
+        /// each day, each in its turn
+        #[arg(long, value_name = "SIZE")]
+        sample: Option<SampleSize>,
     },
     /// Delete backups
     Delete {

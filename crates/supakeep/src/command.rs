@@ -9,6 +9,7 @@ mod daemon;
 mod delete;
 mod drill;
 mod info;
+mod kept;
 mod list;
 mod question;
 mod restore;
@@ -170,7 +171,8 @@ async fn perform(command: Command, context: Context) -> Outcome {
             backup::run(&context, backup::Wish { name, profile, format, dry_run }).await
         }
         Command::List { profile } => list::run(&context, profile.as_deref()),
-        Command::Info { id } => info::run(&context, &id),
+        Command::Info { id, drill: true } => kept::run(&context, &id).await,
+        Command::Info { id, drill: false } => info::run(&context, &id),
         Command::Verify { id, latest: _, all, accept } => {
             verify::run(&context, verify::Which { id, all, accept }).await
         }
@@ -186,7 +188,7 @@ async fn perform(command: Command, context: Context) -> Outcome {
                 restore::Wish { id, file, only_database, resume, no_safety_backup, jobs, dry_run, yes };
             restore::run(&context, wish).await
         }
-        Command::Drill { id, latest: _ } => drill::run(&context, id.as_deref()).await,
+        Command::Drill { id, latest: _, sample } => drill::run(&context, id.as_deref(), sample).await,
         Command::Delete { ids, yes } => delete::run(&context, &ids, yes).await,
         Command::Cleanup { older_than, dry_run } => cleanup::run(&context, older_than, dry_run),
         Command::Status { .. } => status::run(&context).await,

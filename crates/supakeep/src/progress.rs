@@ -77,7 +77,8 @@ impl Observer for Progress {
             RunEvent::Ended { .. }
             | RunEvent::Skipped { .. }
             | RunEvent::Verified { .. }
-            | RunEvent::Drilled { .. } => {}
+            | RunEvent::Drilled { .. }
+            | RunEvent::Sampled { .. } => {}
         }
     }
 }

@@ -13,6 +13,7 @@ use supakeep_flow::recipe::Recipe;
 use supakeep_flow::restore::RestorePorts;
 use supakeep_model::Duration;
 use supakeep_model::code::Code;
+use supakeep_model::drill_sample::SampleSpec;
 use supakeep_model::id::BackupId;
 use supakeep_model::manifest_head::Build;
 use supakeep_store::LocalRepository;
@@ -140,11 +141,12 @@ impl Wire {
         Ok(DockerSites::new(engine, self.stack_spec(), &identity, self.settings.docker_host.as_deref()))
     }
 
-    /// A drill of `backup` as the configuration says.
-    pub(crate) fn drill_spec(&self, backup: BackupId) -> DrillSpec {
+    /// A drill of `backup`, or of a sample of it, as the configuration says.
+    pub(crate) fn drill_spec(&self, backup: BackupId, sample: Option<SampleSpec>) -> DrillSpec {
         let settings = &self.settings.drill;
         DrillSpec {
             backup,
+            sample,
             scratch: settings.scratch,
             // More jobs than cores wait for one another.
             jobs: (settings.scratch.cpus.ceil() as usize).max(1),

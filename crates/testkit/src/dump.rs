@@ -98,18 +98,30 @@ impl Database {
             "--\n-- PostgreSQL database dump\n--\n\nSET statement_timeout = 0;\n\nCREATE SCHEMA auth;\n\n"
                 .to_owned();
         for Table { schema, name, rows } in &self.tables {
+            let head = |data: &str, kind: &str| {
+                format!("--\n-- {data}Name: {name}; Type: {kind}; Schema: {schema}; Owner: postgres\n--\n\n")
+            };
             // Writing to a String cannot fail.
             let _ = write!(
                 out,
-                "CREATE TABLE {schema}.{name} (\n    id bigint NOT NULL,\n    email text,\n    note text DEFAULT '; COPY x FROM stdin;'::text,\n    body text\n);\n\n"
+                "{}CREATE TABLE {schema}.{name} (\n    id bigint NOT NULL,\n    email text,\n    note text DEFAULT '; COPY x FROM stdin;'::text,\n    body text\n);\n\n",
+                head("", "TABLE")
             );
-            let _ = writeln!(out, "COPY {schema}.{name} (id, email, note, body) FROM stdin;");
+            let _ = writeln!(
+                out,
+                "{}COPY {schema}.{name} (id, email, note, body) FROM stdin;",
+                head("Data for ", "TABLE DATA")
+            );
             rows.iter().for_each(|row| {
                 let _ = writeln!(out, "{row}");
             });
             out.push_str("\\.\n\n\n");
-            let _ =
-                write!(out, "SELECT pg_catalog.setval('{schema}.{name}_id_seq', {}, true);\n\n", rows.len());
+            let _ = write!(
+                out,
+                "{}SELECT pg_catalog.setval('{schema}.{name}_id_seq', {}, true);\n\n",
+                head("", "SEQUENCE SET"),
+                rows.len()
+            );
         }
         out.push_str("--\n-- PostgreSQL database dump complete\n--\n\n");
         out

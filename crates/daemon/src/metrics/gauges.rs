@@ -26,6 +26,10 @@ pub(super) struct ProfileGauges {
     last_drill: GaugeVec,
     last_drill_success: GaugeVec,
     drill_duration: GaugeVec,
+    last_sample: GaugeVec,
+    last_sample_success: GaugeVec,
+    sample_duration: GaugeVec,
+    sample_tables: GaugeVec,
 }
 
 /// Gauges of the repository.
@@ -81,6 +85,16 @@ impl ProfileGauges {
                 "drill_duration_seconds",
                 "How long that took: the measured time to restore.",
             ),
+            last_sample: by_profile(
+                "last_drill_sample_timestamp_seconds",
+                "When all definitions and a sample of the tables of a backup were last restored into a scratch database.",
+            ),
+            last_sample_success: by_profile(
+                "last_drill_sample_success",
+                "1 if that came out right, 0 if any sample did not since all of a backup did.",
+            ),
+            sample_duration: by_profile("drill_sample_duration_seconds", "How long that took."),
+            sample_tables: by_profile("drill_sample_tables", "How many tables were in it."),
         }
     }
 
@@ -119,6 +133,14 @@ impl ProfileGauges {
         put(&self.last_drill, drilled.map(at));
         put(&self.last_drill_success, drilled.map(|proof| flag(proof.ok)));
         put(&self.drill_duration, drilled.map(|proof| proof.duration_seconds));
+        let sampled = backups().filter_map(|head| head.sampled.as_ref());
+        let sampled = sampled.max_by_key(|sampled| sampled.proof.at);
+        put(&self.last_sample, sampled.map(|sampled| at(&sampled.proof)));
+        // A sample of other tables must not hide what did not come back.
+        let failed = catalog.failed_sample(name);
+        put(&self.last_sample_success, sampled.map(|_| flag(failed.is_none())));
+        put(&self.sample_duration, sampled.map(|sampled| sampled.proof.duration_seconds));
+        put(&self.sample_tables, sampled.map(|sampled| sampled.tables as f64));
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use supakeep_model::code::Code;
 use supakeep_model::health::{Health, Live, RepositoryHealth, of_profile};
-use supakeep_model::manifest_head::Outcome;
+use supakeep_model::manifest_head::{Outcome, Proof, SampleProof};
 use supakeep_testkit::{head, profile};
 use time::Duration;
 use time::macros::datetime;
@@ -29,7 +29,8 @@ fn build() -> Build {
 /// A good backup of which everything is known that a backup can have.
 fn backup(id: &str) -> ManifestHead {
     let head = head(id, Some("daily"), NOW - Duration::hours(10));
-    ManifestHead { drilled: head.verified.clone(), ..head }
+    let sample = |proof: Proof| SampleProof { proof, tables: 1, of_tables: 9 };
+    ManifestHead { drilled: head.verified.clone(), sampled: head.verified.clone().map(sample), ..head }
 }
 
 fn scrape(metrics: &Metrics, catalog: &Catalog) -> String {
@@ -98,8 +99,14 @@ fn the_page_lists_what_is_exported() {
 fn a_backup_that_is_gone_leaves_no_number_behind() {
     let metrics = Metrics::new(&build(), &[daily()]);
     let shown = scrape(&metrics, &Catalog::new(vec![Arc::new(backup("a"))], vec![]));
-    let gone =
-        ["size_bytes", "source_bytes", "last_run_success", "last_verify_success", "last_drill_success"];
+    let gone = [
+        "size_bytes",
+        "source_bytes",
+        "last_run_success",
+        "last_verify_success",
+        "last_drill_success",
+        "last_drill_sample_success",
+    ];
     for name in gone {
         assert!(shown.contains(&format!("\n{PREFIX}{name}{{")), "{name} is missing:\n{shown}");
     }
@@ -107,6 +114,19 @@ fn a_backup_that_is_gone_leaves_no_number_behind() {
     for name in gone {
         assert!(!shown.contains(&format!("\n{PREFIX}{name}{{")), "{name} is still there:\n{shown}");
     }
+}
+
+#[test]
+fn a_sample_says_nothing_of_a_drill() {
+    let metrics = Metrics::new(&build(), &[daily()]);
+    let sampled = ManifestHead { drilled: None, ..backup("a") };
+    let shown = scrape(&metrics, &Catalog::new(vec![Arc::new(sampled)], vec![]));
+    assert!(
+        shown.contains(&format!("\n{PREFIX}last_drill_sample_success{{profile=\"daily\"}} 1\n")),
+        "{shown}"
+    );
+    assert!(!shown.contains(&format!("\n{PREFIX}last_drill_success{{")), "{shown}");
+    assert!(!shown.contains(&format!("\n{PREFIX}drill_duration_seconds{{")), "{shown}");
 }
 
 #[test]

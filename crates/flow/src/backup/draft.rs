@@ -41,6 +41,7 @@ impl Draft {
             totals: Totals::default(),
             verified: None,
             drilled: None,
+            sampled: None,
             copies: Vec::new(),
             parents: Vec::new(),
             dump: spec.dump.clone(),

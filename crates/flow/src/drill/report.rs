@@ -7,6 +7,7 @@ use supakeep_model::manifest::Manifest;
 use supakeep_model::manifest_head::Proof;
 use time::OffsetDateTime;
 
+use super::SampleReport;
 use crate::ports::ServerFacts;
 use crate::restore::DatabaseReport;
 
@@ -64,7 +65,9 @@ pub struct CheckReport {
 pub struct DrillReport {
     /// The backup.
     pub backup: BackupId,
-    /// Whether it came back as it was recorded.
+    /// What was sampled and what was left out; `null` where all of the backup was drilled.
+    pub sample: Option<SampleReport>,
+    /// Whether it came back as it was recorded, or that of it which was sampled.
     pub ok: bool,
     /// When the drill began.
     #[serde(with = "time::serde::rfc3339")]
@@ -73,6 +76,7 @@ pub struct DrillReport {
     #[serde(with = "time::serde::rfc3339")]
     pub finished: OffsetDateTime,
     /// How long it took: the measured time to restore, files verified before and everything compared after.
+    /// That of a sample is no time to restore.
     pub duration_seconds: f64,
     /// The image of the scratch server, by its content.
     pub image_id: String,
@@ -93,9 +97,14 @@ pub struct DrillReport {
 }
 
 impl DrillReport {
-    pub(super) fn new(manifest: &Manifest, started: OffsetDateTime) -> DrillReport {
+    pub(super) fn new(
+        manifest: &Manifest,
+        started: OffsetDateTime,
+        sample: Option<SampleReport>,
+    ) -> DrillReport {
         DrillReport {
             backup: manifest.head.id.clone(),
+            sample,
             ok: false,
             started,
             finished: started,

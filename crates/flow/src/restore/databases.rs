@@ -46,13 +46,23 @@ impl Making<'_> {
         database: &DatabaseRecord,
         own: &[String],
     ) -> Result<ClosedDatabase, Failure> {
+        let closed = self.replace_empty(database, own).await?;
+        let Making { manifest, repository, site, observer, jobs } = *self;
+        restore_content(manifest, repository, database, &database.name, jobs, site, observer).await?;
+        kill_point("restore-database");
+        Ok(closed)
+    }
+
+    /// The same, and leaves it empty.
+    pub(crate) async fn replace_empty(
+        &self,
+        database: &DatabaseRecord,
+        own: &[String],
+    ) -> Result<ClosedDatabase, Failure> {
         drop_database(&database.name, self.site).await?;
         kill_point("restore-dropped");
         let limit = self.create(database, own).await?;
         kill_point("restore-created");
-        let Making { manifest, repository, site, observer, jobs } = *self;
-        restore_content(manifest, repository, database, &database.name, jobs, site, observer).await?;
-        kill_point("restore-database");
         Ok(ClosedDatabase { name: database.name.clone(), limit })
     }
 

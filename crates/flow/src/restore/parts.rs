@@ -9,6 +9,7 @@ mod foreign_keys;
 mod live;
 mod plan;
 mod rows;
+mod sample;
 mod script;
 mod source;
 mod tables;
@@ -26,6 +27,7 @@ use crate::ports::{OnProgress, Site};
 pub use beside::{BesideReport, BesideSpec, Leave, plan_beside, restore_beside};
 pub use data::{plan_data, restore_data};
 pub use plan::{PartKind, PartPlan};
+pub(crate) use sample::{restore_definitions, restore_rows};
 pub use source::{DumpSource, Open, SourceFile};
 pub use tables::{TablesSpec, plan_tables, restore_tables};
 

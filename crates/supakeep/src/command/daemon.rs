@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use supakeep_daemon::{Daemon, DaemonError, DaemonSpec, DrillsSpec, MakePorts};
+use supakeep_daemon::{Daemon, DaemonError, DaemonSpec, DrillsSpec, MakePorts, SamplesSpec};
 use supakeep_flow::failure::Failure;
 use supakeep_flow::ports::{Observer, Repository};
 use supakeep_model::code::Code;
@@ -41,9 +41,12 @@ pub(crate) async fn run(context: Context) -> Outcome {
 
 fn drills(wire: &Arc<Wire>, observer: &Arc<dyn Observer>) -> DrillsSpec {
     let (specifying, making, observer) = (Arc::clone(wire), Arc::clone(wire), Arc::clone(observer));
+    let settings = &wire.settings.drill;
+    let size = settings.sample;
     DrillsSpec {
-        schedule: wire.settings.drill.schedule.clone(),
-        specify: Arc::new(move |backup| specifying.drill_spec(backup)),
+        schedule: settings.schedule.clone(),
+        samples: settings.sample_schedule.clone().map(|schedule| SamplesSpec { schedule, size }),
+        specify: Arc::new(move |backup, sample| specifying.drill_spec(backup, sample)),
         make_ports: Arc::new(move || {
             let ports = making.drill_ports(Arc::clone(&observer));
             ports.map_err(|error| Failure::new(error.code, error.message))

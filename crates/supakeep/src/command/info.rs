@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use comfy_table::Cell;
 use supakeep_flow::ports::Repository as _;
 use supakeep_model::manifest::{DatabaseRecord, Manifest};
-use supakeep_model::manifest_head::Proof;
+use supakeep_model::manifest_head::{Proof, SampleProof};
 use supakeep_model::quantity::{show_bytes, show_duration, show_time};
 use supakeep_model::{Duration, OffsetDateTime};
 
@@ -47,6 +47,12 @@ fn print(output: Output, manifest: &Manifest, now: OffsetDateTime) {
     }
     field("verified", head.verified.as_ref().map_or("no".to_owned(), show_proof));
     field("drilled", head.drilled.as_ref().map_or("no".to_owned(), show_proof));
+    if let Some(SampleProof { proof, tables, of_tables }) = &head.sampled {
+        field("sampled", format!("{tables} of {of_tables} tables: {}", show_proof(proof)));
+    }
+    if head.drilled.is_some() || head.sampled.is_some() {
+        field("", format!("supakeep info {} --drill shows the whole report", head.id));
+    }
     let copies: Vec<_> =
         head.copies.iter().map(|copy| format!("{} ({})", copy.remote, show_time(copy.at))).collect();
     field("off-site", if copies.is_empty() { "no".to_owned() } else { copies.join(", ") });

@@ -78,9 +78,37 @@ fn verified(output: Output, head: &ManifestHead) -> String {
 }
 
 fn drilled(head: &ManifestHead) -> &'static str {
-    match &head.drilled {
-        None => "-",
-        Some(proof) if proof.ok => "yes",
-        Some(_) => "FAILED",
+    let whole = head.drilled.as_ref().map(|proof| proof.ok);
+    drill_word(whole, head.sampled.as_ref().map(|sampled| sampled.proof.ok))
+}
+
+/// A sample that came back is less than a drill that did; whatever did not come back is told.
+fn drill_word(whole: Option<bool>, sample: Option<bool>) -> &'static str {
+    match (whole, sample) {
+        (Some(false), _) => "FAILED",
+        (_, Some(false)) => "sample FAILED",
+        (Some(true), _) => "yes",
+        (None, Some(true)) => "sample",
+        (None, None) => "-",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_never_shown_as_a_drill() {
+        let rows = [
+            (None, None, "-"),
+            (None, Some(true), "sample"),
+            (None, Some(false), "sample FAILED"),
+            (Some(true), Some(true), "yes"),
+            (Some(true), Some(false), "sample FAILED"),
+            (Some(false), Some(true), "FAILED"),
+        ];
+        for (whole, sample, word) in rows {
+            assert_eq!(drill_word(whole, sample), word, "{whole:?} {sample:?}");
+        }
     }
 }

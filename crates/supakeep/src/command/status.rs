@@ -8,7 +8,7 @@ use comfy_table::Cell;
 use supakeep_daemon::{RepositoryView, Status, StatusSpec};
 use supakeep_flow::ports::Repository as _;
 use supakeep_model::OffsetDateTime;
-use supakeep_model::health::{Health, Level, ProfileHealth};
+use supakeep_model::health::{DrillHealth, Health, Level, ProfileHealth};
 use supakeep_model::journal::Journal;
 use supakeep_model::quantity::{show_bytes, show_duration, show_time};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -112,6 +112,9 @@ fn show(context: &Context, health: &Health, daemon_up: bool, unfinished: Option<
         show_bytes(repository.total_bytes),
         show_bytes(repository.needed_bytes),
     ));
+    if let Some(drills) = drills(&health.drill, now) {
+        output.line(format!("drills      {drills}"));
+    }
     if let Some(journal) = unfinished {
         let (id, since) = (&journal.backup, show_time(journal.started));
         let what = format!("the restore of {id}, begun {since}, has not ended: supakeep restore --resume");
@@ -120,6 +123,17 @@ fn show(context: &Context, health: &Health, daemon_up: bool, unfinished: Option<
     for reason in &health.reasons {
         output.line(format!("{} {reason}", output.paint("!", Paint::Bad)));
     }
+}
+
+/// When the next ones are; nothing where none is scheduled, or the daemon, which knows, is down.
+fn drills(drill: &DrillHealth, now: OffsetDateTime) -> Option<String> {
+    let next = |what: &str, at: Option<OffsetDateTime>| {
+        at.map(|at| format!("next {what}in {}", show_duration((at - now).max(time::Duration::ZERO))))
+    };
+    let running = drill.running.then(|| "running".to_owned());
+    let parts = [running, next("", drill.next_run), next("sample ", drill.next_sample)];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 fn row(output: Output, profile: &ProfileHealth, now: OffsetDateTime) -> Vec<Cell> {

@@ -3,6 +3,7 @@
 use supakeep_flow::drill::CheckSpec;
 use supakeep_flow::ports::ScratchSpec;
 use supakeep_model::Duration;
+use supakeep_model::drill_sample::SampleSize;
 use supakeep_model::quantity::parse_bytes;
 use supakeep_model::schedule::Schedule;
 use supakeep_model::zone::Zone;
@@ -22,6 +23,10 @@ const LEAST_CPUS: f64 = 0.01;
 pub(crate) struct DrillSettings {
     /// When the daemon makes them; never by itself where there is none.
     pub(crate) schedule: Option<Schedule>,
+    /// When it drills a sample; never by itself where there is none.
+    pub(crate) sample_schedule: Option<Schedule>,
+    /// Of how many tables.
+    pub(crate) sample: SampleSize,
     /// What a scratch server may take.
     pub(crate) scratch: ScratchSpec,
     /// The longest a drill may take.
@@ -39,7 +44,10 @@ pub(super) fn drill(
 ) -> Option<DrillSettings> {
     let mut section = reader.section(top, "drill");
     let texts = reader.list(&mut section, "schedule", proofs.drill, ';');
-    let schedule = schedule_of(reader, &section, &texts, zone);
+    let schedule = schedule_of(reader, &section, "schedule", &texts, zone);
+    let texts = reader.list(&mut section, "sample_schedule", proofs.sample, ';');
+    let sample_schedule = schedule_of(reader, &section, "sample_schedule", &texts, zone);
+    let sample = reader.parsed(&mut section, "sample", "10%", str::parse);
     let memory_bytes = reader.parsed(&mut section, "memory", "2GiB", |text| match parse_bytes(text)? {
         bytes if bytes < LEAST_MEMORY => {
             Err(format!("a server needs more than {text}; write 512MiB or more"))
@@ -56,6 +64,8 @@ pub(super) fn drill(
     reader.no_others(&section);
     Some(DrillSettings {
         schedule,
+        sample_schedule,
+        sample: sample?,
         scratch: ScratchSpec { memory_bytes: memory_bytes?, cpus: cpus? },
         deadline: deadline?,
         checks: checks.into_iter().collect::<Option<_>>()?,

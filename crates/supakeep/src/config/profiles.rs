@@ -192,13 +192,14 @@ fn schedule(
     if texts.is_empty() {
         reader.complain(section, "schedule", "it is empty: no backup would ever be made".to_owned());
     }
-    schedule_of(reader, section, &texts, zone)
+    schedule_of(reader, section, "schedule", &texts, zone)
 }
 
 /// The schedule of these expressions; none where there is none that can be read.
 pub(super) fn schedule_of(
     reader: &mut Reader<'_>,
     section: &Section,
+    key: &str,
     texts: &[String],
     zone: &Zone,
 ) -> Option<Schedule> {
@@ -206,7 +207,7 @@ pub(super) fn schedule_of(
     for text in texts {
         match text.parse() {
             Ok(expression) => expressions.push(expression),
-            Err(message) => reader.complain(section, "schedule", message),
+            Err(message) => reader.complain(section, key, message),
         }
     }
     (!expressions.is_empty()).then(|| Schedule::new(expressions, zone.clone()))

@@ -15,12 +15,14 @@ pub(super) struct Proofs {
     pub(super) verify: &'static [&'static str],
     /// `drill.schedule`, unless it is configured.
     pub(super) drill: &'static [&'static str],
+    /// `drill.sample_schedule`, unless it is configured.
+    pub(super) sample: &'static [&'static str],
 }
 
 /// Nothing by itself: every backup is read once, when it is made.
-const NONE: Proofs = Proofs { verify: &[], drill: &[] };
-/// Old backups daily, a drill each month.
-const STANDARD: Proofs = Proofs { verify: &["30 4 * * *"], drill: &["0 3 1 * *"] };
+const NONE: Proofs = Proofs { verify: &[], drill: &[], sample: &[] };
+/// Old backups daily, a sample of tables each week, a drill each month.
+const STANDARD: Proofs = Proofs { verify: &["30 4 * * *"], drill: &["0 3 1 * *"], sample: &["0 3 * * 6"] };
 
 /// How old backups are read again.
 #[derive(Debug, Clone)]
@@ -57,7 +59,7 @@ pub(super) fn verify(
 ) -> Option<VerifySettings> {
     let mut section = reader.section(top, "verify");
     let texts = reader.list(&mut section, "schedule", proofs.verify, ';');
-    let schedule = schedule_of(reader, &section, &texts, zone);
+    let schedule = schedule_of(reader, &section, "schedule", &texts, zone);
     let every = reader.parsed(&mut section, "every", "30d", positive_duration);
     let deadline = reader.parsed(&mut section, "deadline", "4h", positive_duration);
     reader.no_others(&section);

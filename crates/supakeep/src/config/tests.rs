@@ -266,6 +266,30 @@ fn drills_are_made_on_schedule_only_where_there_is_one() {
 }
 
 #[test]
+fn samples_are_drilled_on_a_schedule_of_their_own() {
+    let drill = read("", &[]).drill;
+    assert_eq!((drill.sample_schedule.is_none(), drill.sample.to_string()), (true, "10%".to_owned()));
+    let drill = read("[drill]\nsample = 5\nsample_schedule = '0 3 * * 6'\n", &[]).drill;
+    assert_eq!((drill.schedule.is_none(), drill.sample.to_string()), (true, "5 tables".to_owned()));
+    let written = |drill: &super::drill::DrillSettings| {
+        drill.sample_schedule.as_ref().map(|schedule| schedule.expressions().len())
+    };
+    assert_eq!(written(&drill), Some(1));
+    let environment = [("SUPAKEEP_PROOFS", "standard"), ("SUPAKEEP_DRILL__SAMPLE", "25%")];
+    let drill = read("", &environment).drill;
+    assert_eq!(
+        (written(&drill), drill.schedule.is_some(), drill.sample.to_string()),
+        (Some(1), true, "25%".to_owned())
+    );
+    let off = read("proofs = 'standard'\n[drill]\nsample_schedule = []\n", &[]).drill;
+    assert!(off.sample_schedule.is_none() && off.schedule.is_some());
+    let faults = faults("[drill]\nsample = '0%'\nsample_schedule = 'weekly'\n", &[]);
+    for wanted in ["drill.sample (from FILE): `0%`", "drill.sample_schedule (from FILE)"] {
+        assert!(faults.iter().any(|fault| fault.to_string().contains(wanted)), "{wanted}: {faults:#?}");
+    }
+}
+
+#[test]
 fn checks_of_a_drill_are_read_whole_or_not_at_all() {
     let checks = read(
         "[[drill.checks]]\nname = 'a'\nsql = 'SELECT 1'\nexpect = 1\n[[drill.checks]]\nname = 'b'\ndatabase = '_supabase'\nsql = 'SELECT'\nexpect = ''\n",

@@ -199,7 +199,7 @@ async fn fill(
     Ok(report)
 }
 
-async fn plain(
+pub(super) async fn plain(
     spec: &BesideSpec,
     ports: &PartPorts<'_>,
     contents: &Contents,
@@ -225,7 +225,7 @@ async fn plain(
     Err(Failure::new(Code::RestoreFailed, message))
 }
 
-async fn archive(
+pub(super) async fn archive(
     spec: &BesideSpec,
     ports: &PartPorts<'_>,
     contents: &Contents,

@@ -73,13 +73,16 @@ impl Live {
         self.tables.iter().filter(|table| !table.is_partitioned()).map(LiveTable::name)
     }
 
-    /// Statements that empty the tables, without a word to any trigger or foreign key, and let rows in again
-    /// that were there before a check.
-    pub(super) fn empty(&self) -> String {
+    fn all(&self) -> Vec<String> {
+        self.tables.iter().map(LiveTable::itself).collect()
+    }
+
+    /// Statements that let rows in without a word to any trigger, and again those that were there before a check.
+    pub(super) fn let_in(&self) -> String {
         if self.tables.is_empty() {
             return String::new();
         }
-        let all: Vec<_> = self.tables.iter().map(LiveTable::itself).collect();
+        let all = self.all();
         let mut out = format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE;\n", all.join(", "));
         for table in &self.tables {
             for (trigger, _) in &table.triggers {
@@ -97,6 +100,15 @@ impl Live {
                 ));
             }
         }
+        out
+    }
+
+    /// The same, and they empty the tables without a word to any foreign key.
+    pub(super) fn empty(&self) -> String {
+        if self.tables.is_empty() {
+            return String::new();
+        }
+        let (all, mut out) = (self.all(), self.let_in());
         if self.tables.iter().any(|table| table.is_referenced) {
             // A table that others refer to cannot be truncated without them.
             all.iter().for_each(|table| out.push_str(&format!("DELETE FROM {table};\n")));
@@ -106,7 +118,7 @@ impl Live {
         out
     }
 
-    /// Statements that bring back what [`Live::empty`] has switched off.
+    /// Statements that bring back what [`Live::let_in`] has switched off.
     pub(super) fn as_before(&self) -> String {
         let mut out = String::new();
         for table in &self.tables {

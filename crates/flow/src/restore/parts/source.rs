@@ -107,6 +107,12 @@ impl DumpSource {
             .ok_or_else(|| Failure::new(Code::ManifestDamaged, "the backup has no table of contents"))
     }
 
+    /// What is enough of it to make what it defines: a folder's table of contents, else all of it.
+    pub(super) fn definitions(&self) -> Result<DumpSource, Failure> {
+        let files = vec![self.main()?.clone()];
+        Ok(DumpSource { files, ..self.clone() })
+    }
+
     /// In a folder, the file with the rows of an entry.
     pub(super) fn rows(&self, dump_id: i64) -> Option<&SourceFile> {
         self.files.iter().find(|file| entry_of(&file.path) == Some(dump_id))
