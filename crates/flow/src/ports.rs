@@ -14,7 +14,7 @@ pub use repository::{
 };
 pub use site::{
     ArchiveRestore, Elevation, Input, OnError, OnOutput, OnProgress, OpenOnce, Placed, Room, Scratch,
-    ScratchSpec, Service, Site, Sites,
+    ScratchSpec, Section, Service, Site, Sites,
 };
 pub use stack::{
     DatabaseFacts, DumpKind, DumpRequest, Server, ServerFacts, Snapshot, SourceStream, Stack, StackError,

@@ -20,6 +20,7 @@ mod plan;
 mod put_right;
 mod run;
 mod saved;
+mod sections;
 mod services;
 mod sniff;
 

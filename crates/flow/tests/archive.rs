@@ -2,7 +2,7 @@
 //! stored on a disk that fails.
 
 use proptest::prelude::*;
-use supakeep_flow::inspect::archive::{ArchiveIndex, CustomArchive};
+use supakeep_flow::inspect::archive::{ArchiveIndex, CustomArchive, Rest, Sections};
 use supakeep_flow::inspect::select::Index as _;
 use supakeep_flow::inspect::{Inspect as _, InspectError};
 use supakeep_flow::ports::Repository as _;
@@ -35,6 +35,47 @@ fn sums_up_what_an_archive_holds() {
     assert_eq!(print.schema.count, 2);
     let packed = inspect(&database().archive(ArchiveCodec::Zstd), 1_000_000).expect("it is whole");
     assert_eq!(packed, print, "compression is no content");
+}
+
+/// The script and what is left, of an archive that is read in chunks.
+fn apart(archive: &[u8], chunk: usize) -> (String, Vec<u8>, Rest) {
+    let (mut sections, mut script, mut contents) = (Sections::default(), Vec::new(), None);
+    for part in archive.chunks(chunk) {
+        sections.push(part, &mut script).expect("it is one");
+        contents = contents.or_else(|| sections.contents().map(<[u8]>::to_vec));
+    }
+    let rest = sections.finish().expect("it is whole");
+    (String::from_utf8(script).expect("text"), contents.expect("a table of contents"), rest)
+}
+
+#[test]
+fn is_taken_apart_into_rows_for_psql_and_an_archive_without_them() {
+    let whole = Database { large_objects: vec![(16_400, b"one".repeat(30))], ..database() };
+    let whole = whole.archive(ArchiveCodec::None);
+    let (script, contents, rest) = apart(&whole, whole.len());
+    for table in ["users", "empty"] {
+        assert_eq!(script.matches(&format!("COPY public.{table} (id) FROM stdin;\n")).count(), 1, "{script}");
+    }
+    assert_eq!(script.matches("\n\\.\n").count(), 2, "{script}");
+    assert!(script.lines().count() > 300, "{script}");
+    assert!(whole.starts_with(&contents), "its own table of contents");
+    // A kind, the entry, the object, its chunk, and two ends: numbers have five bytes.
+    let objects = 1 + 5 + 5 + 5 + 90 + 5 + 5;
+    let expected = [contents.as_slice(), &whole[whole.len() - objects..]].concat();
+    assert_eq!(rest.archive.as_deref(), Some(expected.as_slice()));
+    assert_eq!(rest.others, [900], "the large objects");
+    for chunk in [1, 7, 1_000] {
+        let (again, same, others) = apart(&whole, chunk);
+        assert_eq!((again, same, others.others), (script.clone(), contents.clone(), rest.others.clone()));
+    }
+}
+
+#[test]
+fn compression_inside_of_an_archive_is_taken_off() {
+    let [plain, packed] =
+        [ArchiveCodec::None, ArchiveCodec::Zstd].map(|codec| apart(&database().archive(codec), 1_000_000));
+    assert_eq!(packed.0, plain.0);
+    assert_eq!(packed.1, plain.1, "it says so");
 }
 
 #[test]

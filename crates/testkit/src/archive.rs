@@ -27,6 +27,8 @@ const LARGE_OBJECTS: i32 = 900;
 /// `K_OFFSET_POS_NOT_SET`, and a place of eight bytes.
 const NO_OFFSET: [u8; 9] = [1, 0, 0, 0, 0, 0, 0, 0, 0];
 const NO_STRING: i32 = -1;
+const SECTION_PRE_DATA: i32 = 2;
+const SECTION_DATA: i32 = 3;
 
 /// An archive with a definition and the rows of every table, and these large objects.
 pub fn archive(tables: &[Table], large_objects: &[(i32, Vec<u8>)], codec: ArchiveCodec) -> Vec<u8> {
@@ -101,10 +103,11 @@ fn entry(
     string(out, "16384");
     string(out, tag);
     string(out, kind);
-    int(out, 2);
+    int(out, if has_data { SECTION_DATA } else { SECTION_PRE_DATA });
     string(out, definition);
     string(out, "");
-    string(out, "");
+    let copy = format!("COPY {schema}.{tag} (id) FROM stdin;\n");
+    string(out, if kind == "TABLE DATA" { &copy } else { "" });
     string(out, schema);
     int(out, NO_STRING); // tablespace
     string(out, "heap");

@@ -9,6 +9,7 @@ mod extract;
 mod index;
 mod member;
 mod reader;
+mod sections;
 mod sink;
 mod toc;
 
@@ -17,3 +18,4 @@ pub use extract::{Extract, Taker};
 pub use index::ArchiveIndex;
 pub use member::{LargeObject, Rows};
 pub use reader::{Contents, CustomArchive};
+pub use sections::{Rest, Sections};

@@ -11,9 +11,10 @@ use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 use tokio_util::io::StreamReader;
 
-use super::fan;
+use super::sections::Whole;
+use super::{fan, sections};
 use crate::failure::Failure;
-use crate::ports::{ArchiveRestore, Input, Observer, Placed, Repository, Site, Stored};
+use crate::ports::{ArchiveRestore, Input, Observer, OnError, OnProgress, Placed, Repository, Site, Stored};
 use crate::read_back::decoded;
 
 /// Bytes read at a time.
@@ -101,23 +102,18 @@ pub async fn restore_content(
 ) -> Result<(), Failure> {
     let id = manifest.head.id.clone();
     let progress = |source_bytes| observer.observe(&RunEvent::Progressed { id: id.clone(), source_bytes });
-    let files = files(manifest, Part::Database, &database.name);
-    let Some(first) = files.first() else {
-        return Err(Failure::new(
-            Code::ManifestDamaged,
-            format!("the backup has no dump of {}", database.name),
-        ));
-    };
+    let first = dump(manifest, database)?;
     match manifest.head.dump.format {
         Format::Plain => {
             let input = open(manifest, repository, first)?;
-            fan::fill(site, target, input, jobs, &progress).await?;
+            if fan::is_worth(input.bytes, jobs) {
+                return fan::fill(site, target, input.stored, jobs, &progress).await;
+            }
+            site.psql(target, input, OnError::Stop, &progress).await?;
         }
         Format::Custom => {
-            let open = Box::new(move || Ok(open(manifest, repository, first)?.stored));
-            site.place(vec![Placed { name: ARCHIVE.to_owned(), bytes: first.source_bytes, open }], &progress)
-                .await?;
-            from_archive(site, target, jobs).await?;
+            let restored = custom(manifest, repository, database, target, jobs, site, &progress).await;
+            cleared(site, restored).await?;
         }
         Format::Directory => {
             // pg_restore decompresses these files itself.
@@ -126,8 +122,13 @@ pub async fn restore_content(
                 let open = Box::new(move || Ok(repository.open(&id, &path)?));
                 Placed { name: in_archive(&file.path), bytes: file.bytes, open }
             };
-            site.place(files.iter().map(|file| stored(file)).collect(), &progress).await?;
-            from_archive(site, target, jobs).await?;
+            let files = files(manifest, Part::Database, &database.name);
+            let placed = site.place(files.iter().map(|file| stored(file)).collect(), &progress).await;
+            let restored = match placed {
+                Ok(()) => from_archive(site, target, jobs).await,
+                Err(error) => Err(error.into()),
+            };
+            cleared(site, restored).await?;
         }
     }
     Ok(())
@@ -145,8 +146,48 @@ pub(super) fn in_archive(path: &str) -> String {
 
 async fn from_archive(site: &dyn Site, target: &str, jobs: usize) -> Result<(), Failure> {
     let wanted = ArchiveRestore { archive: ARCHIVE.to_owned(), jobs, ..ArchiveRestore::default() };
-    let restored = site.pg_restore(target, &wanted).await;
+    Ok(site.pg_restore(target, &wanted).await.map(drop)?)
+}
+
+/// What was placed goes, whatever came of it.
+async fn cleared(site: &dyn Site, restored: Result<(), Failure>) -> Result<(), Failure> {
     let cleared = site.clear().await;
     restored?;
     Ok(cleared?)
+}
+
+/// The file of a database's dump; the first of a folder.
+fn dump<'a>(manifest: &'a Manifest, database: &'a DatabaseRecord) -> Result<&'a Artifact, Failure> {
+    files(manifest, Part::Database, &database.name).first().copied().ok_or_else(|| {
+        Failure::new(Code::ManifestDamaged, format!("the backup has no dump of {}", database.name))
+    })
+}
+
+/// Bytes of all rows, as far as they are known.
+fn row_bytes(database: &DatabaseRecord) -> u64 {
+    let tables = database.fingerprint.iter().flat_map(|fingerprint| &fingerprint.tables);
+    tables.map(|table| table.bytes).sum()
+}
+
+async fn custom(
+    manifest: &Manifest,
+    repository: &dyn Repository,
+    database: &DatabaseRecord,
+    target: &str,
+    jobs: usize,
+    site: &dyn Site,
+    progress: OnProgress<'_>,
+) -> Result<(), Failure> {
+    let file = dump(manifest, database)?;
+    let again = || Box::new(move || Ok(open(manifest, repository, file)?.stored));
+    let bytes = file.source_bytes;
+    // The server may have compressed what is in it.
+    if fan::is_worth(bytes.max(row_bytes(database)), jobs) {
+        let whole = Whole { archive: open(manifest, repository, file)?.stored, bytes, again: again() };
+        if sections::restore(site, target, whole, jobs, progress).await? {
+            return Ok(());
+        }
+    }
+    site.place(vec![Placed { name: ARCHIVE.to_owned(), bytes, open: again() }], progress).await?;
+    from_archive(site, target, jobs).await
 }

@@ -16,25 +16,27 @@ use supakeep_model::code::Code;
 use self::deal::{Dealer, Trouble};
 use self::lane::lane;
 use crate::failure::Failure;
-use crate::ports::{Input, OnError, OnProgress, Site};
+use crate::ports::{OnProgress, Site, Stored};
 
 /// A smaller dump is not worth the sessions.
 const WORTH_BYTES: u64 = 32 << 20;
 
-/// Fills `database` from a plain dump with up to `jobs` sessions. Any error ends all of them.
+/// Whether a dump of so many bytes is worth several sessions.
+pub(super) fn is_worth(bytes: u64, jobs: usize) -> bool {
+    jobs > 1 && bytes >= WORTH_BYTES
+}
+
+/// Feeds a plain dump to `database` through `jobs` sessions. Any error ends all of them.
 pub(super) async fn fill(
     site: &dyn Site,
     database: &str,
-    input: Input,
+    dump: Stored,
     jobs: usize,
     progress: OnProgress<'_>,
 ) -> Result<(), Failure> {
-    if jobs < 2 || input.bytes < WORTH_BYTES {
-        return Ok(site.psql(database, input, OnError::Stop, progress).await.map(|_| ())?);
-    }
     let (lanes, sessions): (Vec<_>, Vec<_>) = (0..jobs).map(|_| lane()).unzip();
     let sessions = try_join_all(sessions.into_iter().map(|session| session.run(site, database)));
-    let dealing = Dealer::new(lanes).deal(input.stored, progress);
+    let dealing = Dealer::new(lanes).deal(dump, progress);
     tokio::pin!(sessions, dealing);
     tokio::select! {
         // A session that has failed knows why; whoever fed it only knows that it is gone.

@@ -199,6 +199,7 @@ fn head(spec: &ForeignSpec<'_>, site: &dyn Site, format: Format, read: &Read) ->
         // It has been read to its end.
         verified: Some(proof),
         drilled: None,
+        sampled: None,
         copies: Vec::new(),
         parents: Vec::new(),
         dump: DumpSpec { format, scope: scope(&read.contents), ..DumpSpec::default() },

@@ -12,7 +12,7 @@ use supakeep_model::dump::Compression;
 
 use super::reader::CustomArchive;
 use super::sink::Sink;
-use super::toc::{Entry, Header, directory_header, write_string};
+use super::toc::{Entry, Header, Layout, changed_header, write_string};
 use crate::inspect::split::{Closed, FileSpec, Output, Split, SplitError};
 use crate::inspect::{InspectError, Inspection};
 
@@ -105,7 +105,7 @@ impl Sink for Writer<'_> {
         self.folder.version = header.version;
         (self.folder.int_bytes, self.folder.offset_bytes) = header.sizes.widths();
         self.begin("toc.dat", Member::Contents, false)?;
-        self.output.write(&directory_header(raw, header, self.folder.compression))
+        self.output.write(&changed_header(raw, header, Layout::Directory, self.folder.compression))
     }
 
     fn entry(&mut self, raw: &[u8], entry: &Entry) -> Result<(), Closed> {

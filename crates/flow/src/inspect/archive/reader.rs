@@ -16,7 +16,7 @@ use crate::stage::decode::PushDecoder;
 
 /// Kinds of data blocks (`pg_backup_custom.c`).
 const BLOCK_DATA: u8 = 1;
-const BLOCK_LARGE_OBJECTS: u8 = 3;
+pub(super) const BLOCK_LARGE_OBJECTS: u8 = 3;
 
 /// Inspects an archive as `pg_dump -Fc` writes it.
 pub struct CustomArchive {

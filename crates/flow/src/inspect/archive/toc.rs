@@ -187,6 +187,10 @@ fn codec(cursor: &mut Cursor<'_>, version: (u8, u8)) -> Result<Codec, Stop> {
     }
 }
 
+/// Numbers of sections (`teSection` of `pg_backup.h`). What is in none belongs where it stands: comments and grants.
+pub(super) const SECTION_NONE: i64 = 1;
+pub(super) const SECTION_DATA: i64 = 3;
+
 /// An entry of the table of contents.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -195,6 +199,8 @@ pub(super) struct Entry {
     pub(super) has_data: bool,
     pub(super) tag: String,
     pub(super) description: String,
+    /// Which section it is in.
+    pub(super) section: i64,
     pub(super) definition: String,
     /// The `COPY … FROM stdin` of a table's rows.
     pub(super) copy: String,
@@ -210,7 +216,7 @@ impl Entry {
         let _oid = cursor.string()?;
         let tag = cursor.text()?;
         let description = cursor.text()?;
-        let _section = cursor.int()?;
+        let section = cursor.int()?;
         let definition = cursor.text()?;
         let _drop = cursor.string()?;
         let copy = cursor.text()?;
@@ -234,12 +240,17 @@ impl Entry {
                 let _file = cursor.string()?;
             }
         }
-        Ok(Entry { dump_id, has_data, tag, description, definition, copy, namespace, owner })
+        Ok(Entry { dump_id, has_data, tag, description, section, definition, copy, namespace, owner })
     }
 }
 
-/// The header of a custom archive as that of a directory archive whose files are compressed so.
-pub(super) fn directory_header(raw: &[u8], header: &Header, compression: Compression) -> Vec<u8> {
+/// The header of a custom archive as that of an archive in this layout whose data is compressed so.
+pub(super) fn changed_header(
+    raw: &[u8],
+    header: &Header,
+    layout: Layout,
+    compression: Compression,
+) -> Vec<u8> {
     let int_bytes = header.sizes.int_bytes;
     let (method, level) = match compression {
         Compression::None => (0, 0),
@@ -252,7 +263,7 @@ pub(super) fn directory_header(raw: &[u8], header: &Header, compression: Compres
         (vec![method], 1)
     };
     let rest = &raw[LAYOUT_AT + 1 + replaced..];
-    [&raw[..LAYOUT_AT], &[Layout::Directory.number()], &written, rest].concat()
+    [&raw[..LAYOUT_AT], &[layout.number()], &written, rest].concat()
 }
 
 /// A string as [`Cursor::string`] reads it.
@@ -262,7 +273,8 @@ pub(super) fn write_string(text: &str, int_bytes: usize) -> Vec<u8> {
     out
 }
 
-fn write_int(value: usize, int_bytes: usize) -> Vec<u8> {
+/// A number as [`Cursor::int`] reads it.
+pub(super) fn write_int(value: usize, int_bytes: usize) -> Vec<u8> {
     let magnitude = (value as u64).to_le_bytes();
     [&[0], &magnitude[..int_bytes]].concat()
 }

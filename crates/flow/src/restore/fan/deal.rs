@@ -58,13 +58,15 @@ pub(super) struct Dealer {
     /// How much of them each session has been told.
     told: Vec<usize>,
     table: Option<Table>,
+    /// Whose turn it is.
+    next: usize,
 }
 
 impl Dealer {
     /// One that deals to `lanes`, of which there is at least one.
     pub(super) fn new(lanes: Vec<Lane>) -> Dealer {
         let told = vec![0; lanes.len()];
-        Dealer { lanes, sorter: Sorter::default(), settings: Vec::new(), told, table: None }
+        Dealer { lanes, sorter: Sorter::default(), settings: Vec::new(), told, table: None, next: 0 }
     }
 
     /// Deals `dump` out to its end, and returns when all of it is done.
@@ -126,12 +128,16 @@ impl Dealer {
         let index = match table.unended {
             Some(index) => index,
             None => {
-                let (ready, index, _) =
-                    select_all(self.lanes.iter().map(|lane| Box::pin(lane.ready()))).await;
+                // Those first that have waited longest.
+                let turn = (0..self.lanes.len()).map(|later| (self.next + later) % self.lanes.len());
+                let turn: Vec<_> = turn.collect();
+                let lanes = turn.iter().map(|index| Box::pin(self.lanes[*index].ready()));
+                let (ready, first, _) = select_all(lanes).await;
                 ready?;
-                index
+                turn[first]
             }
         };
+        self.next = (index + 1) % self.lanes.len();
         table.unended = (!rows.ends_with(b"\n")).then_some(index);
         if !std::mem::replace(&mut table.has_rows[index], true) {
             // The leading session has made the settings itself.

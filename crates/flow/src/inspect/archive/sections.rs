@@ -1,0 +1,197 @@
+//! A custom archive apart: its table of contents, its rows as a script for psql, and what else it holds.
+//!
+//! `pg_restore` needs only the table of contents for definitions, indexes and constraints, and an archive without
+//! its rows is an archive. The rows can then come as they are read, from several sessions at once.
+
+use std::collections::BTreeMap;
+
+use supakeep_model::dump::Compression;
+
+use super::reader::{BLOCK_LARGE_OBJECTS, CustomArchive};
+use super::sink::Sink;
+use super::toc::{Entry, Header, Layout, SECTION_DATA, SECTION_NONE, changed_header, write_int};
+use crate::inspect::InspectError;
+use crate::inspect::split::{Closed, SplitError};
+
+/// What `pg_restore` says before it sends rows, beside what the archive says itself.
+const SETTINGS: &str =
+    "SET xmloption = content;\nSET client_min_messages = warning;\nSET row_security = off;\n";
+/// Large objects are kept up to so many bytes.
+const MAX_KEPT: usize = 64 << 20;
+
+/// Takes a custom archive apart as it passes.
+pub struct Sections {
+    reader: CustomArchive,
+    parts: Parts,
+}
+
+#[derive(Default)]
+struct Parts {
+    contents: Vec<u8>,
+    int_bytes: usize,
+    /// Entries whose end has not come.
+    left: i64,
+    /// The section that has been reached.
+    section: i64,
+    /// Whether the header has come.
+    begun: bool,
+    settings: String,
+    /// `COPY … FROM stdin;` by dump id.
+    copies: BTreeMap<i64, String>,
+    /// Entries of the data section that are not rows, in their order.
+    others: Vec<i64>,
+    /// Whether rows come as `INSERT`s.
+    has_inserts: bool,
+    script: Vec<u8>,
+    takes_rows: bool,
+    large_objects: LargeObjects,
+}
+
+/// Blocks of large objects, as the archive has them.
+#[derive(Default)]
+struct LargeObjects {
+    blocks: Vec<u8>,
+    /// The block that is read, from behind its dump id.
+    current: Vec<u8>,
+    in_object: bool,
+    are_too_large: bool,
+}
+
+/// What an archive holds beside rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rest {
+    /// The archive without its rows; none where that is too long to be kept.
+    pub archive: Option<Vec<u8>>,
+    /// Its entries of the data section that are not rows, by dump id, in their order.
+    pub others: Vec<i64>,
+}
+
+impl Default for Sections {
+    fn default() -> Sections {
+        Sections { reader: CustomArchive::new(Layout::Custom), parts: Parts::default() }
+    }
+}
+
+impl Sections {
+    /// Takes the next bytes, and adds to `script` what psql is to read of them.
+    pub fn push(&mut self, bytes: &[u8], script: &mut Vec<u8>) -> Result<(), InspectError> {
+        match self.reader.read(bytes, &mut self.parts) {
+            Ok(()) | Err(SplitError::Closed) => {}
+            Err(SplitError::Inspect(error)) => return Err(error),
+        }
+        script.append(&mut self.parts.script);
+        Ok(())
+    }
+
+    /// The table of contents, an archive by itself, when all of it has come.
+    pub fn contents(&self) -> Option<&[u8]> {
+        (self.parts.begun && self.parts.left == 0).then_some(&self.parts.contents)
+    }
+
+    /// Whether all rows can be told to psql as rows: they have not been dumped as `INSERT`s. Known with the table of
+    /// contents.
+    pub fn are_possible(&self) -> bool {
+        !self.parts.has_inserts
+    }
+
+    /// What is left, if the archive was whole.
+    pub fn finish(self) -> Result<Rest, InspectError> {
+        self.reader.inspection()?;
+        let Parts { mut contents, others, large_objects, .. } = self.parts;
+        contents.extend_from_slice(&large_objects.blocks);
+        let archive = (!large_objects.are_too_large).then_some(contents);
+        Ok(Rest { archive, others })
+    }
+}
+
+impl Sink for Parts {
+    fn header(&mut self, raw: &[u8], header: &Header) -> Result<(), Closed> {
+        // What is put into it comes decompressed.
+        self.contents = changed_header(raw, header, Layout::Custom, Compression::None);
+        (self.int_bytes, _) = header.sizes.widths();
+        (self.begun, self.left) = (true, header.entries);
+        Ok(())
+    }
+
+    fn entry(&mut self, raw: &[u8], entry: &Entry) -> Result<(), Closed> {
+        self.contents.extend_from_slice(raw);
+        self.left -= 1;
+        if entry.section != SECTION_NONE {
+            self.section = entry.section;
+        }
+        match entry.description.as_str() {
+            "TABLE DATA" => {
+                self.has_inserts |= entry.has_data && entry.copy.is_empty();
+                self.copies.insert(entry.dump_id, entry.copy.clone());
+            }
+            "ENCODING" | "STDSTRINGS" | "SEARCHPATH" => self.settings.push_str(&entry.definition),
+            _ if self.section == SECTION_DATA => self.others.push(entry.dump_id),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn rows(&mut self, dump_id: i64, _schema: &str, _name: &str) -> Result<(), Closed> {
+        if !self.settings.is_empty() {
+            self.script.extend(std::mem::take(&mut self.settings).into_bytes());
+            self.script.extend(SETTINGS.as_bytes());
+        }
+        self.takes_rows = true;
+        let copy = self.copies.get(&dump_id).map_or("", |copy| copy.trim_end());
+        self.script.extend([copy.as_bytes(), b"\n"].concat());
+        Ok(())
+    }
+
+    fn large_object(&mut self, oid: i64) -> Result<(), Closed> {
+        self.takes_rows = false;
+        self.large_objects.begin(usize::try_from(oid).unwrap_or(0), self.int_bytes);
+        Ok(())
+    }
+
+    fn end_of_large_objects(&mut self, dump_id: i64) -> Result<(), Closed> {
+        self.large_objects.end(usize::try_from(dump_id).unwrap_or(0), self.int_bytes);
+        Ok(())
+    }
+
+    fn data(&mut self, bytes: &[u8]) -> Result<(), Closed> {
+        if self.takes_rows {
+            self.script.extend_from_slice(bytes);
+        } else {
+            self.large_objects.data(bytes, self.int_bytes);
+        }
+        Ok(())
+    }
+}
+
+impl LargeObjects {
+    fn begin(&mut self, oid: usize, int_bytes: usize) {
+        self.end_object(int_bytes);
+        self.current.extend(write_int(oid, int_bytes));
+        self.in_object = true;
+    }
+
+    fn data(&mut self, bytes: &[u8], int_bytes: usize) {
+        if self.blocks.len() + self.current.len() + bytes.len() > MAX_KEPT {
+            self.are_too_large = true;
+            self.current.clear();
+        }
+        if !self.are_too_large && !bytes.is_empty() {
+            self.current.extend(write_int(bytes.len(), int_bytes));
+            self.current.extend_from_slice(bytes);
+        }
+    }
+
+    fn end_object(&mut self, int_bytes: usize) {
+        if std::mem::take(&mut self.in_object) {
+            self.current.extend(write_int(0, int_bytes));
+        }
+    }
+
+    fn end(&mut self, dump_id: usize, int_bytes: usize) {
+        self.end_object(int_bytes);
+        self.blocks.push(BLOCK_LARGE_OBJECTS);
+        self.blocks.extend(write_int(dump_id, int_bytes));
+        self.blocks.append(&mut self.current);
+        self.blocks.extend(write_int(0, int_bytes));
+    }
+}
