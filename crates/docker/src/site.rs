@@ -22,7 +22,9 @@ use crate::tar::Tar;
 /// What a restore sets for its sessions: limits are for people's queries; nothing of it has to survive a
 /// crash before its end, since a restore that did not end is done again.
 const OPTIONS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
--c synchronous_commit=off -c maintenance_work_mem=256MB -c lc_messages=C";
+-c idle_session_timeout=0 -c synchronous_commit=off -c maintenance_work_mem=256MB -c lc_messages=C";
+/// The first version that limits transactions.
+const FIRST_WITH_TRANSACTION_TIMEOUT: u32 = 170_000;
 /// Parallel builders of a vector index share as much memory as `maintenance_work_mem` says, and building fails where
 /// the container has less of it; Docker gives it 64 MiB unless it is asked for more.
 const SHARED_BYTES: u64 = (256 + 64) << 20;
@@ -76,7 +78,10 @@ impl DockerSite {
 
     /// A scratch server, which has no services around it.
     pub(crate) async fn scratch(stack: DockerStack, server: DockerServer) -> DockerSite {
-        let options = OPTIONS.to_owned();
+        let mut options = OPTIONS.to_owned();
+        if server.facts.record.server_version_num >= FIRST_WITH_TRANSACTION_TIMEOUT {
+            options.push_str(" -c transaction_timeout=0");
+        }
         let mut site = DockerSite { stack, server, is_scratch: true, engine_host: None, options };
         if site.free_bytes_at(SHARED_MEMORY).await.is_ok_and(|bytes| bytes >= SHARED_BYTES) {
             return site;

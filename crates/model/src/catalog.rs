@@ -11,7 +11,7 @@ use crate::code::Code;
 use crate::dump::Scope;
 use crate::id::BackupId;
 use crate::manifest::ManifestError;
-use crate::manifest_head::{ManifestHead, Outcome};
+use crate::manifest_head::{ManifestHead, Outcome, Trigger};
 
 /// The backups of a stack, newest first by the time in the manifest: sorting by name is not sorting
 /// by time.
@@ -146,15 +146,15 @@ impl Catalog {
     pub fn newest_good(&self, profile: Option<&str>, now: OffsetDateTime) -> Option<&ManifestHead> {
         self.entries()
             .filter(|head| profile.is_none() || head.profile.as_deref() == profile)
-            .find(|head| head.is_good() && head.started <= now)
+            .find(|head| is_candidate(head, now))
     }
 
     /// What `latest` means: the newest good backup that holds definitions and rows, or where there is none
-    /// the newest good one.
+    /// the newest good one. Not what a restore has saved first: whoever restores the latest backup twice would get back
+    /// what he has just got rid of.
     pub fn latest(&self, now: OffsetDateTime) -> Option<&ManifestHead> {
-        let good = |head: &&ManifestHead| head.is_good() && head.started <= now;
         self.entries()
-            .filter(good)
+            .filter(|head| is_candidate(head, now))
             .find(|head| head.dump.scope == Scope::Full)
             .or_else(|| self.newest_good(None, now))
     }
@@ -200,6 +200,11 @@ impl Catalog {
         self.entries().any(|head| head.id == *id)
             || self.unreadable.iter().any(|other| other.folder == id.as_str())
     }
+}
+
+/// Good, not of the future, and not what a restore has saved before it began.
+fn is_candidate(head: &ManifestHead, now: OffsetDateTime) -> bool {
+    head.is_good() && head.started <= now && head.trigger != Trigger::PreRestore
 }
 
 #[cfg(test)]
@@ -255,6 +260,13 @@ mod tests {
         };
         assert_eq!(latest(&[&schema, &full]), Some("full".into()));
         assert_eq!(latest(&[&schema]), Some("schema".into()));
+        let saved = ManifestHead { trigger: Trigger::PreRestore, ..head("pre-restore", None, day(1)) };
+        assert_eq!(
+            latest(&[&saved, &full]),
+            Some("full".into()),
+            "what a restore has saved is no latest one"
+        );
+        assert_eq!(latest(&[&saved]), None);
         assert_eq!(latest(&[]), None);
     }
 

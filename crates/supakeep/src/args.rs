@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use supakeep_flow::inspect::select::Name;
 use supakeep_model::Duration;
@@ -114,7 +115,7 @@ pub(crate) enum Command {
         no_safety_backup: bool,
         /// How many jobs of pg_restore, or sessions of psql, work side by side [default: one for each core, four at
         /// most]
-        #[arg(long, short, value_name = "N")]
+        #[arg(long, short, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
         jobs: Option<usize>,
         /// Verify the files, look at the stack and show what would be done
         #[arg(long)]

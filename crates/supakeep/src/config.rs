@@ -13,7 +13,7 @@ mod settings;
 
 pub(crate) use layers::Sources;
 pub(crate) use reader::{Fault, Shown};
-pub(crate) use settings::{LogFormat, LogSettings, Settings};
+pub(crate) use settings::{LogFormat, LogSettings, Settings, default_jobs};
 
 use supakeep_model::OffsetDateTime;
 

@@ -18,4 +18,4 @@ pub use extract::{Extract, Taker};
 pub use index::ArchiveIndex;
 pub use member::{LargeObject, Rows};
 pub use reader::{Contents, CustomArchive};
-pub use sections::{Rest, Sections};
+pub use sections::{MAX_KEPT_BYTES, Rest, Sections};

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use supakeep_model::artifact::{Artifact, Part};
 use supakeep_model::code::Code;
-use supakeep_model::dump::Format;
+use supakeep_model::dump::{Format, Rows};
 use supakeep_model::event::RunEvent;
 use supakeep_model::manifest::{DatabaseRecord, Manifest};
 use tokio::io::AsyncReadExt as _;
@@ -14,6 +14,7 @@ use tokio_util::io::StreamReader;
 use super::sections::Whole;
 use super::{fan, sections};
 use crate::failure::Failure;
+use crate::inspect::archive::MAX_KEPT_BYTES;
 use crate::ports::{ArchiveRestore, Input, Observer, OnError, OnProgress, Placed, Repository, Site, Stored};
 use crate::read_back::decoded;
 
@@ -52,14 +53,27 @@ pub(crate) fn files<'a>(manifest: &'a Manifest, part: Part, database: &'a str) -
     manifest.artifacts.iter().filter(of_it).collect()
 }
 
-/// How much of a database's dump is placed beside the server, in bytes: an archive is, as `pg_restore` reads it.
-pub(crate) fn archive_bytes(manifest: &Manifest, database: &str) -> u64 {
-    let files = files(manifest, Part::Database, database);
+/// How much of a database's dump is placed beside the server, in bytes: an archive is, as `pg_restore` reads it, but for
+/// the rows of one that is taken apart.
+pub(crate) fn archive_bytes(manifest: &Manifest, database: &DatabaseRecord, jobs: usize) -> u64 {
+    let files = files(manifest, Part::Database, &database.name);
     match manifest.head.dump.format {
         Format::Plain => 0,
-        Format::Custom => files.iter().map(|file| file.source_bytes).sum(),
+        Format::Custom => match apart(manifest, database, jobs) {
+            Some(others) => others,
+            None => files.iter().map(|file| file.source_bytes).sum(),
+        },
         Format::Directory => files.iter().map(|file| file.bytes).sum(),
     }
+}
+
+/// Whether an archive is worth being taken apart and can be: how many bytes of it are not rows.
+fn apart(manifest: &Manifest, database: &DatabaseRecord, jobs: usize) -> Option<u64> {
+    let held = database.fingerprint.as_ref()?;
+    let rows = held.tables.iter().map(|table| table.bytes).sum();
+    let others = held.large_objects.bytes;
+    let possible = manifest.head.dump.rows == Rows::Copy && others <= MAX_KEPT_BYTES;
+    (possible && fan::is_worth(rows, jobs)).then_some(others + held.schema.bytes)
 }
 
 /// Reads ahead in a task of its own, so that decompression and the server work side by side.
@@ -163,12 +177,6 @@ fn dump<'a>(manifest: &'a Manifest, database: &'a DatabaseRecord) -> Result<&'a 
     })
 }
 
-/// Bytes of all rows, as far as they are known.
-fn row_bytes(database: &DatabaseRecord) -> u64 {
-    let tables = database.fingerprint.iter().flat_map(|fingerprint| &fingerprint.tables);
-    tables.map(|table| table.bytes).sum()
-}
-
 async fn custom(
     manifest: &Manifest,
     repository: &dyn Repository,
@@ -181,8 +189,7 @@ async fn custom(
     let file = dump(manifest, database)?;
     let again = || Box::new(move || Ok(open(manifest, repository, file)?.stored));
     let bytes = file.source_bytes;
-    // The server may have compressed what is in it.
-    if fan::is_worth(bytes.max(row_bytes(database)), jobs) {
+    if apart(manifest, database, jobs).is_some() {
         let whole = Whole { archive: open(manifest, repository, file)?.stored, bytes, again: again() };
         if sections::restore(site, target, whole, jobs, progress).await? {
             return Ok(());

@@ -141,7 +141,7 @@ async fn misfits(spec: &RestoreSpec, site: &dyn Site, target: &Target) -> Result
     if !facts.is_superuser {
         out.push("stack.user is not a superuser".to_owned());
     }
-    let needed = spec.databases().map(|database| archive_bytes(&spec.manifest, &database.name)).max();
+    let needed = spec.databases().map(|database| archive_bytes(&spec.manifest, database, spec.jobs)).max();
     out.extend(too_little_to_place(site, needed.unwrap_or(0)).await?);
     Ok(out)
 }

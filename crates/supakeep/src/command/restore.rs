@@ -23,6 +23,7 @@ use self::explain::explain;
 use self::report::{Compared, show_report};
 use super::question::ask;
 use super::{Context, Outcome, progress};
+use crate::config::default_jobs;
 use crate::failure::CommandError;
 
 /// What the command line asks for.
@@ -97,7 +98,7 @@ impl Attempt<'_> {
             only_database,
             resume: self.wish.resume,
             safety: None,
-            jobs: self.wish.jobs.unwrap_or(self.context.wire.settings.encoders),
+            jobs: self.wish.jobs.unwrap_or_else(default_jobs),
             deadline: DEADLINE,
             manifest,
         }

@@ -27,6 +27,7 @@ pub(super) use report::{show_beside, show_plan};
 use super::restore::{DEADLINE, confirm, dry_run};
 use super::{Context, Outcome, progress, restore_file};
 use crate::args::Parts;
+use crate::config::default_jobs;
 use crate::failure::CommandError;
 
 /// What the command line asks for.
@@ -58,7 +59,7 @@ pub(crate) async fn run(context: &Context, wish: Wish) -> Outcome {
         return Err(CommandError::new(Code::RestoreUnfinished, message));
     }
     if let (Some(file), Some(into)) = (&wish.parts.file, &wish.parts.into) {
-        let jobs = wish.jobs.unwrap_or(context.wire.settings.encoders);
+        let jobs = wish.jobs.unwrap_or_else(default_jobs);
         let spec = BesideSpec::unknown(into, leave(&wish), jobs);
         return restore_file::run(context, &ports, file, spec, wish.dry_run).await;
     }
@@ -273,7 +274,7 @@ impl Run<'_> {
             record: Some(record.clone()),
             dump: Some(self.manifest.head.dump.clone()),
             leave: leave(self.wish),
-            jobs: self.wish.jobs.unwrap_or(self.context.wire.settings.encoders),
+            jobs: self.wish.jobs.unwrap_or_else(default_jobs),
         };
         let contents = work.contents(self.wish.dry_run).await?;
         let plan = plan_beside(&spec, work.ports(), &contents).await?;

@@ -221,9 +221,13 @@ fn dumping(reader: &mut Reader<'_>, top: &mut Section) -> Option<DumpPart> {
     let stall = reader.parsed(section, "stall_timeout", "10m", positive_duration);
     let lock_wait = reader.parsed(section, "lock_wait", "5m", positive_duration);
     reader.no_others(section);
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let encoders = encoders.unwrap_or(cores.min(MOST_ENCODERS));
+    let encoders = encoders.unwrap_or_else(default_jobs);
     Some((spec, transport?, encoders, stall?.unsigned_abs(), lock_wait?.unsigned_abs()))
+}
+
+/// One for each core, up to a few: the stack has work to do too.
+pub(crate) fn default_jobs() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(MOST_ENCODERS)
 }
 
 fn transport(text: &str) -> Result<TransportChoice, String> {

@@ -21,6 +21,8 @@ pub(super) const BLOCK_LARGE_OBJECTS: u8 = 3;
 /// Inspects an archive as `pg_dump -Fc` writes it.
 pub struct CustomArchive {
     layout: Layout,
+    /// Whether rows are counted and hashed.
+    reads_rows: bool,
     state: State,
     /// Bytes that have come and are not enough for the next number, string or entry.
     pending: Vec<u8>,
@@ -61,13 +63,19 @@ struct Data {
 
 enum Target {
     Table(Rows),
-    LargeObject { dump_id: i64, object: LargeObject },
+    /// Rows that only somebody else looks at.
+    Unread,
+    LargeObject {
+        dump_id: i64,
+        object: LargeObject,
+    },
 }
 
 impl Target {
     fn push(&mut self, bytes: &[u8]) {
         match self {
             Target::Table(rows) => rows.feed(bytes),
+            Target::Unread => {}
             Target::LargeObject { object, .. } => object.feed(bytes),
         }
     }
@@ -83,6 +91,7 @@ impl CustomArchive {
     pub(super) fn new(layout: Layout) -> CustomArchive {
         CustomArchive {
             layout,
+            reads_rows: true,
             state: State::Header,
             pending: Vec::new(),
             header: None,
@@ -93,6 +102,13 @@ impl CustomArchive {
             sequences: Vec::new(),
             tables: Vec::new(),
         }
+    }
+}
+
+impl CustomArchive {
+    /// One that leaves all rows to whoever it tells of them, and sums up none.
+    pub(super) fn without_rows() -> CustomArchive {
+        CustomArchive { reads_rows: false, ..CustomArchive::default() }
     }
 }
 
@@ -267,7 +283,8 @@ impl CustomArchive {
         self.state = match kind {
             BLOCK_DATA => {
                 sink.rows(dump_id, &schema, &name)?;
-                State::Chunk(self.data(Target::Table(Rows::new(&schema, &name)))?)
+                let read = || Target::Table(Rows::new(&schema, &name));
+                State::Chunk(self.data(if self.reads_rows { read() } else { Target::Unread })?)
             }
             BLOCK_LARGE_OBJECTS => State::LargeObject { dump_id },
             other => return Err(damaged(format!("a data block of unknown kind {other}"))),
@@ -324,6 +341,7 @@ impl CustomArchive {
         data.decoder.finish().map_err(|error| damaged(error.to_string()))?;
         match data.target {
             Target::Table(rows) => self.tables.push(rows.print().map_err(Stop::Damaged)?),
+            Target::Unread => {}
             Target::LargeObject { dump_id, object } => {
                 let (bytes, hash) = object.sum();
                 self.large_objects.add(bytes, hash);

@@ -17,7 +17,14 @@ use crate::inspect::split::{Closed, SplitError};
 const SETTINGS: &str =
     "SET xmloption = content;\nSET client_min_messages = warning;\nSET row_security = off;\n";
 /// Large objects are kept up to so many bytes.
-const MAX_KEPT: usize = 64 << 20;
+pub const MAX_KEPT_BYTES: u64 = 8 << 20;
+/// A longer table of contents is not kept at all.
+const MAX_CONTENTS: usize = 8 << 20;
+
+/// Where an entry's data is: known, as in an archive that was written to a file, and not, as in one that was written
+/// to a pipe (`K_OFFSET_…` of `pg_backup_custom.c`).
+const OFFSET_NOT_SET: u8 = 1;
+const OFFSET_SET: u8 = 2;
 
 /// Takes a custom archive apart as it passes.
 pub struct Sections {
@@ -40,8 +47,9 @@ struct Parts {
     copies: BTreeMap<i64, String>,
     /// Entries of the data section that are not rows, in their order.
     others: Vec<i64>,
-    /// Whether rows come as `INSERT`s.
-    has_inserts: bool,
+    offset_bytes: usize,
+    /// Whether `pg_restore` alone can restore it.
+    is_special: bool,
     script: Vec<u8>,
     takes_rows: bool,
     large_objects: LargeObjects,
@@ -68,7 +76,7 @@ pub struct Rest {
 
 impl Default for Sections {
     fn default() -> Sections {
-        Sections { reader: CustomArchive::new(Layout::Custom), parts: Parts::default() }
+        Sections { reader: CustomArchive::without_rows(), parts: Parts::default() }
     }
 }
 
@@ -88,10 +96,10 @@ impl Sections {
         (self.parts.begun && self.parts.left == 0).then_some(&self.parts.contents)
     }
 
-    /// Whether all rows can be told to psql as rows: they have not been dumped as `INSERT`s. Known with the table of
-    /// contents.
+    /// Whether all rows can be told to psql as rows: they have not been dumped as `INSERT`s, their tables have names in
+    /// UTF-8, and there are not too many entries to be kept. Known with the table of contents.
     pub fn are_possible(&self) -> bool {
-        !self.parts.has_inserts
+        !self.parts.is_special
     }
 
     /// What is left, if the archive was whole.
@@ -104,27 +112,49 @@ impl Sections {
     }
 }
 
+impl Parts {
+    /// Without the place that its data has in the whole archive.
+    fn add_entry(&mut self, raw: &[u8]) {
+        let (entry, place) = raw.split_at(raw.len() - 1 - self.offset_bytes);
+        let state = if place[0] == OFFSET_SET { OFFSET_NOT_SET } else { place[0] };
+        self.is_special |= self.contents.len() + raw.len() > MAX_CONTENTS;
+        if !self.is_special {
+            self.contents.extend_from_slice(entry);
+            self.contents.push(state);
+            self.contents.resize(self.contents.len() + self.offset_bytes, 0);
+        }
+    }
+}
+
+/// A statement that is there, and in an encoding that is ours too.
+fn can_be_told(copy: &str) -> bool {
+    !copy.is_empty() && !copy.contains(char::REPLACEMENT_CHARACTER)
+}
+
 impl Sink for Parts {
     fn header(&mut self, raw: &[u8], header: &Header) -> Result<(), Closed> {
         // What is put into it comes decompressed.
         self.contents = changed_header(raw, header, Layout::Custom, Compression::None);
-        (self.int_bytes, _) = header.sizes.widths();
+        (self.int_bytes, self.offset_bytes) = header.sizes.widths();
         (self.begun, self.left) = (true, header.entries);
         Ok(())
     }
 
     fn entry(&mut self, raw: &[u8], entry: &Entry) -> Result<(), Closed> {
-        self.contents.extend_from_slice(raw);
+        self.add_entry(raw);
         self.left -= 1;
         if entry.section != SECTION_NONE {
             self.section = entry.section;
         }
         match entry.description.as_str() {
             "TABLE DATA" => {
-                self.has_inserts |= entry.has_data && entry.copy.is_empty();
+                self.is_special |= entry.has_data && !can_be_told(&entry.copy);
                 self.copies.insert(entry.dump_id, entry.copy.clone());
             }
-            "ENCODING" | "STDSTRINGS" | "SEARCHPATH" => self.settings.push_str(&entry.definition),
+            "ENCODING" | "STDSTRINGS" | "SEARCHPATH" => {
+                self.is_special |= entry.definition.contains(char::REPLACEMENT_CHARACTER);
+                self.settings.push_str(&entry.definition);
+            }
             _ if self.section == SECTION_DATA => self.others.push(entry.dump_id),
             _ => {}
         }
@@ -171,7 +201,9 @@ impl LargeObjects {
     }
 
     fn data(&mut self, bytes: &[u8], int_bytes: usize) {
-        if self.blocks.len() + self.current.len() + bytes.len() > MAX_KEPT {
+        let kept = self.blocks.len() + self.current.len() + bytes.len();
+        // The numbers between them are no objects.
+        if kept as u64 > 2 * MAX_KEPT_BYTES {
             self.are_too_large = true;
             self.current.clear();
         }
@@ -191,7 +223,7 @@ impl LargeObjects {
         self.end_object(int_bytes);
         self.blocks.push(BLOCK_LARGE_OBJECTS);
         self.blocks.extend(write_int(dump_id, int_bytes));
-        self.blocks.append(&mut self.current);
+        self.blocks.extend(std::mem::take(&mut self.current));
         self.blocks.extend(write_int(0, int_bytes));
     }
 }

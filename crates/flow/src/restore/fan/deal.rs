@@ -84,6 +84,13 @@ impl Dealer {
             taken += length as u64;
             progress(taken);
         }
+        if self.sorter.is_among_rows() {
+            // No session would ever say that it is done.
+            return Err(Trouble::Unreadable(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "it stops among rows",
+            )));
+        }
         let rest = self.sorter.rest();
         self.lanes[0].say(rest).await?;
         self.settle(&[0]).await?;
@@ -245,6 +252,38 @@ mod tests {
         assert!(leading.find("CREATE TABLE big").expect("a table") < asked);
         assert!(asked < leading.find("COPY big").expect("rows"));
         assert!(sessions[1].contains("\\.\n\nSELECT 'supakeep: done 1.';\n"), "it was waited for");
+    }
+
+    #[tokio::test]
+    async fn a_dump_that_stops_among_rows_is_cut_short() {
+        let (lanes, sessions): (Vec<_>, Vec<_>) = (0..2).map(|_| lane()).unzip();
+        for session in sessions {
+            tokio::spawn(session.pretend(Duration::ZERO));
+        }
+        let stored: Stored = Box::new(std::io::Cursor::new(b"COPY t FROM stdin;\n1\n".to_vec()));
+        let dealt = Dealer::new(lanes).deal(stored, &|_| {}).await;
+        assert!(matches!(dealt, Err(Trouble::Unreadable(_))));
+    }
+
+    /// Nobody is told of rows before the table is there, nor of what follows before all rows are: here one session
+    /// never says that it is done.
+    #[tokio::test(start_paused = true)]
+    async fn nothing_goes_on_before_every_session_has_answered() {
+        for silent in [0, 1] {
+            let (lanes, sessions): (Vec<_>, Vec<_>) = (0..2).map(|_| lane()).unzip();
+            let mut told = Vec::new();
+            for (index, session) in sessions.into_iter().enumerate() {
+                told.push(session.told(index != silent));
+            }
+            let stored: Stored = Box::new(std::io::Cursor::new(dump().into_bytes()));
+            let dealing = Dealer::new(lanes).deal(stored, &|_| {});
+            let dealt = tokio::time::timeout(Duration::from_secs(60), dealing).await;
+            assert!(dealt.is_err(), "it waits");
+            let told: Vec<String> =
+                told.iter().map(|told| told.lock().expect("nobody panics").clone()).collect();
+            assert!(!told[0].contains("CREATE INDEX"), "{silent}");
+            assert!(silent != 0 || told[1].is_empty(), "rows of a table that may not be there");
+        }
     }
 
     #[tokio::test]

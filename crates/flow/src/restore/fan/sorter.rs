@@ -112,6 +112,11 @@ impl Sorter {
         std::mem::take(&mut self.out)
     }
 
+    /// Whether a dump that ends here is cut short.
+    pub(super) fn is_among_rows(&self) -> bool {
+        self.rows.is_some()
+    }
+
     /// What is left after the last byte.
     pub(super) fn rest(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.held)
@@ -158,7 +163,7 @@ impl Sorter {
     fn rows_begin(&mut self) {
         let Seen { statement, has_command, .. } = std::mem::take(&mut self.seen);
         // A psql command in front of them is for the one session that the text goes to.
-        let is_text = self.in_transaction || has_command || std::mem::take(&mut self.is_cut);
+        let is_text = std::mem::take(&mut self.is_cut) || self.in_transaction || has_command;
         self.rows = Some(if is_text { Rows::Text } else { Rows::Anybodys });
         if is_text {
             self.give(None);
