@@ -81,6 +81,7 @@ async fn the_verdict_is_never_a_success_before_the_trailer() {
     let fake = FakeDocker::start();
     fake.engine.program("pg_dump", vec![out("some rows\n"), Act::Exit(0)]);
     let mut stream = run(&fake.docker(), CONTAINER, command()).await.expect("it starts");
+    assert_eq!(stream.next().await.expect("what has come").as_deref(), Some(&b"some rows"[..]));
     assert_eq!(stream.next().await.expect_err("no trailer").code, Code::StreamTruncated);
     fake.engine.program("pg_dump", exits("x".repeat(100_000), 0));
     let mut stream = run(&fake.docker(), CONTAINER, command()).await.expect("it starts");
