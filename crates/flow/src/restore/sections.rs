@@ -21,8 +21,8 @@ use crate::inspect::InspectError;
 use crate::inspect::archive::{Rest, Sections};
 use crate::ports::{ArchiveRestore, OnProgress, OpenOnce, Placed, Section, Site, Stored};
 
-/// Bytes read at a time.
-const CHUNK: usize = 256 * 1024;
+/// Bytes read at a time: they may be ten times as many when they are decompressed.
+const CHUNK: usize = 64 * 1024;
 /// Pieces of the script that may wait for the server.
 const WAITING: usize = 4;
 
