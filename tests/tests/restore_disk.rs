@@ -90,9 +90,9 @@ impl Trial {
 fn too_small_a_disk_is_known_before_anything_is_touched() {
     for pg in Pg::ALL {
         let trial = Trial::new(pg, "custom");
-        // The archive is placed beside the server, in a /tmp of half a MiB.
+        // The archive is placed beside the server as a whole, in a /tmp of half a MiB. Several sessions need none of that.
         trial.refuses(
-            &[],
+            &["--jobs", "1"],
             "the archive is placed in /tmp/supakeep-restore of the database's container, where",
         );
         trial.fill();
