@@ -1,6 +1,8 @@
 //! Restoring what is large: rows for several sessions, and indexes that take memory.
 
-use supakeep_tests::{Keeper, Pg, Stack};
+use std::time::Duration;
+
+use supakeep_tests::{Keeper, Pg, Stack, wait_for};
 
 /// More rows than one session is given.
 const LARGE: &str = "CREATE TABLE public.large (id int PRIMARY KEY, body text);
@@ -29,6 +31,38 @@ fn a_large_table_is_fed_by_several_sessions() {
             !stack.exec(&["test", "-e", "/tmp/supakeep-restore"]).status.success(),
             "nothing stays placed"
         );
+    }
+}
+
+/// Ends the youngest of the sessions that store rows.
+const END_ONE: &str = "SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM pg_stat_activity
+WHERE state = 'active' AND query LIKE 'COPY public.large %' ORDER BY backend_start DESC LIMIT 1) AS one;";
+
+/// The others wait for it, or for more rows, at that moment.
+#[test]
+fn a_session_that_is_lost_ends_all_of_them_and_the_restore_can_be_finished() {
+    for (pg, format) in [(Pg::V15, "custom"), (Pg::V17, "plain")] {
+        let stack = Stack::private(pg, &["db"]);
+        stack.sql(LARGE);
+        let keeper = Keeper::new(&stack)
+            .with("SUPAKEEP_STACK__DATABASES", "postgres")
+            .with("SUPAKEEP_DUMP__FORMAT", format);
+        let id = keeper.backup(&[]);
+        let child = keeper.spawn(&["restore", &id, "--yes", "--no-safety-backup", "--jobs", "3"]);
+        wait_for("a session stores rows and is ended", Duration::from_secs(120), || {
+            stack.sql_in("template1", END_ONE) == "1"
+        });
+        let ended = child.wait_with_output().expect("a child can be waited for");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        assert!(said.contains("terminating connection due to administrator command"), "{said}");
+        assert!(said.contains("to finish: supakeep restore --resume"), "{said}");
+        let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'supakeep-%'";
+        wait_for("no session is left", Duration::from_secs(30), || {
+            stack.sql_in("template1", sessions) == "0"
+        });
+        keeper.run(&["restore", "--resume", "--yes"]).ok();
+        assert_eq!(stack.sql("SELECT count(*), count(DISTINCT id) FROM public.large"), "400000|400000");
     }
 }
 
