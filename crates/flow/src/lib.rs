@@ -13,6 +13,7 @@ pub mod ports;
 pub mod prune;
 pub mod read_back;
 pub mod recipe;
+pub mod redact;
 pub mod reread;
 pub mod restore;
 pub mod stage;
