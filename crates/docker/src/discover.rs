@@ -13,6 +13,8 @@ use crate::error::call;
 
 pub(crate) const PROJECT_LABEL: &str = "com.docker.compose.project";
 pub(crate) const WORKING_DIR_LABEL: &str = "com.docker.compose.project.working_dir";
+pub(crate) const CONFIG_FILES_LABEL: &str = "com.docker.compose.project.config_files";
+pub(crate) const ENVIRONMENT_FILE_LABEL: &str = "com.docker.compose.project.environment_file";
 pub(crate) const SERVICE_LABEL: &str = "com.docker.compose.service";
 pub(crate) const ONEOFF_LABEL: &str = "com.docker.compose.oneoff";
 /// The Supabase CLI's local stack has this label, and no service label.

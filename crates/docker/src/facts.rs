@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use supakeep_flow::ports::{DatabaseFacts, ServerFacts};
+use supakeep_flow::ports::{ComposeFiles, DatabaseFacts, ServerFacts};
 use supakeep_model::manifest::{DatabaseRecord, Extension, Setting};
 use supakeep_model::manifest_head::StackRecord;
 use time::OffsetDateTime;
@@ -77,7 +77,7 @@ pub(crate) struct ServerAnswer {
 const FIRST_WITH_ZSTD: u32 = 160_000;
 
 impl ServerAnswer {
-    pub(crate) fn into_facts(self, record: StackRecord) -> ServerFacts {
+    pub(crate) fn into_facts(self, record: StackRecord, compose: ComposeFiles) -> ServerFacts {
         let built_with_zstd = self.configure.is_some_and(|options| options.contains("zstd"));
         // Distributors add their own name: `15.8 (Debian 15.8-0+deb12u1)`.
         let server_version = self.version.split(' ').next().unwrap_or_default().to_owned();
@@ -93,6 +93,7 @@ impl ServerAnswer {
             settings: self.settings,
             dumps_zstd: self.version_num >= FIRST_WITH_ZSTD && built_with_zstd,
             is_superuser: self.is_superuser,
+            compose,
         }
     }
 }

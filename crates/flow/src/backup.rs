@@ -2,6 +2,7 @@
 
 mod draft;
 mod dump;
+mod files;
 mod source;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use supakeep_model::id::BackupId;
 use supakeep_model::manifest::Manifest;
 use supakeep_model::manifest_head::{Build, ManifestHead, Outcome, Suspicion, Trigger};
 use supakeep_model::naming::{Kind, backup_id};
+use supakeep_model::parts::Parts;
 use supakeep_model::quantity::show_bytes;
 use supakeep_model::zone::Zone;
 use time::OffsetDateTime;
@@ -24,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cancel::Limits;
 use crate::failure::Failure;
 use crate::kill_point::kill_point;
-use crate::ports::{Clock, FailedFiles, Observer, Repository, RunLock, Server, Stack, Staging};
+use crate::ports::{Clock, FailedFiles, Observer, Repository, RunLock, Server, Stack, StackFolder, Staging};
 use crate::verify::verify;
 use draft::Draft;
 pub use source::{TransportChoice, possible};
@@ -53,6 +55,8 @@ pub struct BackupSpec {
     pub dump: DumpSpec,
     /// The databases; every non-template one when empty.
     pub databases: Vec<String>,
+    /// What it is to hold.
+    pub parts: Parts,
     /// How dumps travel.
     pub transport: TransportChoice,
     /// How many threads compress.
@@ -99,6 +103,8 @@ impl std::fmt::Debug for CommitOf {
 pub struct Ports {
     /// The stack.
     pub stack: Arc<dyn Stack>,
+    /// The folder it was made from.
+    pub folder: Arc<dyn StackFolder>,
     /// The repository.
     pub repository: Arc<dyn Repository>,
     /// The time.
@@ -178,6 +184,9 @@ async fn make(
         let name = closed.escape_debug();
         draft.head.warnings.push(format!("database {name} is not in this backup: it takes no connections"));
     }
+    // Before a dump that may take hours: what is wanted and not there is a failure.
+    let files = files::find(spec, ports, server.facts()).await?;
+    draft.head.warnings.extend(files.notes.iter().cloned());
     let mut staging = ports.repository.stage(&draft.head.id)?;
     let dumping = dump::Dumping { spec, ports, server };
     dumping.globals(draft, &mut *staging).await?;
@@ -185,6 +194,7 @@ async fn make(
         dumping.database(draft, &mut *staging, database).await?;
     }
     dumping.root_key(draft, &mut *staging).await?;
+    dumping.files(draft, &mut *staging, &files).await?;
     draft.finish_dump(spec.zone.local(ports.clock.now()));
     kill_point("backup-dumped");
     Ok(staging)

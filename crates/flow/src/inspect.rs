@@ -11,6 +11,7 @@ pub mod opaque;
 pub mod select;
 pub mod split;
 pub mod sql;
+pub mod tarball;
 
 /// What an inspector found.
 #[derive(Debug, Clone, PartialEq, Default)]

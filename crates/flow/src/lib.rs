@@ -6,6 +6,7 @@ pub mod cancel;
 pub mod cycle;
 pub mod drill;
 pub mod failure;
+pub mod folder;
 pub mod inspect;
 pub mod kill_point;
 pub mod pipeline;

@@ -3,6 +3,7 @@
 use supakeep_model::dump::{DumpSpec, Scope};
 use supakeep_model::manifest_head::{Build, Trigger};
 use supakeep_model::naming::{Kind, profile_prefix};
+use supakeep_model::parts::Parts;
 use supakeep_model::planner::RunPlan;
 use supakeep_model::profile::Profile;
 use supakeep_model::zone::Zone;
@@ -65,6 +66,8 @@ impl Recipe {
         let prefix = "pre-restore".to_owned();
         BackupSpec {
             databases,
+            // What is replaced is databases alone.
+            parts: Parts::database(),
             root_key_required: false,
             ..self.spec(Kind::PreRestore, Trigger::PreRestore, prefix, dump, self.deadline)
         }
@@ -83,6 +86,7 @@ impl Recipe {
             label: label.map(str::to_owned),
             slot,
             gate: Some(profile.gate.clone()),
+            parts: profile.parts.clone(),
             ..self.spec(Kind::Profile, trigger, prefix, profile.dump.clone(), profile.deadline)
         }
     }
@@ -105,6 +109,7 @@ impl Recipe {
             zone: self.zone.clone(),
             dump,
             databases: self.databases.clone(),
+            parts: Parts::default(),
             transport: self.transport,
             encoders: self.encoders,
             gate: None,
@@ -147,6 +152,7 @@ mod tests {
         let spec = recipe.before_restore(vec!["_supabase".to_owned()]);
         assert_eq!(spec.databases, ["_supabase"]);
         assert!(!spec.root_key_required);
+        assert_eq!(spec.parts, Parts::database());
         let wanted =
             DumpSpec { format: Format::Custom, compression: Compression::Zstd(3), ..DumpSpec::default() };
         assert_eq!(spec.dump, wanted);

@@ -16,6 +16,7 @@ use crate::inspect::Inspect;
 use crate::inspect::archive::{Contents, CustomArchive, LargeObject, Rows};
 use crate::inspect::opaque::Opaque;
 use crate::inspect::sql::PlainDump;
+use crate::inspect::tarball::Tarball;
 use crate::ports::{Clock, StoreError, Stored};
 use crate::read_back::read_back;
 
@@ -36,6 +37,7 @@ pub fn inspector(part: Part, format: Format, member: Option<&Member>) -> Box<dyn
         (Part::Database, Format::Directory, Some(Member::LargeObjects) | None) | (Part::RootKey, ..) => {
             Box::new(Opaque)
         }
+        (Part::Functions | Part::Config, ..) => Box::new(Tarball::default()),
     }
 }
 

@@ -14,6 +14,17 @@ pub enum Part {
     Database,
     /// The vault's root key.
     RootKey,
+    /// Edge functions, a tar archive.
+    Functions,
+    /// Compose files and what else configures a stack, a tar archive.
+    Config,
+}
+
+impl Part {
+    /// Whether it is files of the stack's folder, and not of its database.
+    pub fn is_of_folder(self) -> bool {
+        matches!(self, Part::Functions | Part::Config)
+    }
 }
 
 /// Which part of a directory archive a file is.

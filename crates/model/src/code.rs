@@ -113,6 +113,8 @@ codes! {
         "this server's pg_dump cannot do what the profile asks for";
     RootKeyUnreadable "root-key-unreadable" Failed true
         "the vault's root key exists but cannot be read; without it vault secrets cannot be restored. stack.root_key says where it is";
+    StackFolderMissing "stack-folder-missing" Failed false
+        "mount the stack's folder at /stack as deploy/docker-compose.backup.yml does, or say in stack.folder where it is, or take the part out of `parts`";
     RepositoryMissing "repository-missing" Failed false
         "the folder does not exist: mount it, or correct repository.path";
     RepositoryReadOnly "repository-read-only" Failed false

@@ -20,6 +20,8 @@ pub enum Phase {
     Database,
     /// The vault's root key.
     RootKey,
+    /// Edge functions, and what else is beside the compose file.
+    Folder,
     /// Reading back what was written.
     Verify,
     /// The rename that makes it a backup.
@@ -56,6 +58,7 @@ impl Phase {
             Phase::Globals => "dumping roles",
             Phase::Database => "dumping",
             Phase::RootKey => "copying the vault's root key",
+            Phase::Folder => "packing",
             Phase::Verify => "verifying",
             Phase::Commit => "committing",
             Phase::Prune => "pruning",

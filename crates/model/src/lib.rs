@@ -20,6 +20,7 @@ pub mod keep;
 pub mod manifest;
 pub mod manifest_head;
 pub mod naming;
+pub mod parts;
 pub mod planner;
 pub mod preset;
 pub mod profile;

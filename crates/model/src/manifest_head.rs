@@ -12,6 +12,7 @@ use crate::dump::DumpSpec;
 use crate::id::BackupId;
 use crate::manifest::{ManifestError, refuse_newer};
 use crate::naming::Kind;
+use crate::parts::PartName;
 
 /// The first key after the head, as [`crate::manifest::Manifest::to_json`] indents it. A line end
 /// cannot be inside a JSON string, and a nested key is indented further: this is found only there.
@@ -214,6 +215,9 @@ pub struct ManifestHead {
     /// Backups whose files this one needs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parents: Vec<BackupId>,
+    /// What it holds; the database alone where it does not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartName>,
     /// What was asked of pg_dump.
     pub dump: DumpSpec,
     /// Where it came from.

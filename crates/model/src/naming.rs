@@ -8,6 +8,7 @@ use time::macros::format_description;
 
 use crate::dump::{Compression, Format};
 use crate::id::BackupId;
+use crate::parts::PartName;
 
 /// Longest name a person may give a backup, in characters.
 const MAX_NAME: usize = 64;
@@ -129,6 +130,11 @@ pub fn create_file(database: &str, compression: Compression) -> String {
 /// The file that holds roles, memberships, role settings and tablespaces.
 pub fn globals_file(compression: Compression) -> String {
     format!("globals.sql{}", compression.suffix())
+}
+
+/// The archive that holds files of the stack's folder. No dump is called so: theirs end in `.sql` or `.dump`.
+pub fn archive_file(part: PartName, compression: Compression) -> String {
+    format!("{part}.tar{}", compression.suffix())
 }
 
 /// The folder of a stack below the repository's path. Names that compose and Docker give stay as they

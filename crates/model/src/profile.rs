@@ -5,6 +5,7 @@ use time::{Duration, OffsetDateTime};
 use crate::dump::DumpSpec;
 use crate::gate::GateSpec;
 use crate::keep::KeepPolicy;
+use crate::parts::Parts;
 use crate::quantity::LONGEST;
 use crate::schedule::{Schedule, Slot};
 
@@ -22,6 +23,8 @@ pub struct Profile {
     pub labels: Vec<String>,
     /// How long its backups stay.
     pub keep: KeepPolicy,
+    /// What its backups hold.
+    pub parts: Parts,
     /// What is asked of pg_dump.
     pub dump: DumpSpec,
     /// When the anomaly gate speaks up.
@@ -55,6 +58,7 @@ impl Profile {
             schedule,
             labels: vec![],
             keep: KeepPolicy::default(),
+            parts: Parts::default(),
             dump: DumpSpec::default(),
             gate: GateSpec::default(),
             max_age: None,

@@ -14,6 +14,7 @@ use supakeep_model::manifest_head::{
     Trigger,
 };
 use supakeep_model::naming::Kind;
+use supakeep_model::parts::PartName;
 use time::OffsetDateTime;
 
 const PAGE: &str = include_str!("../../../docs/manifest.md");
@@ -50,6 +51,7 @@ fn complete(member: Member) -> Manifest {
         sampled: Some(SampleProof { proof, tables: 1, of_tables: 2 }),
         copies: vec![CopyRecord { remote: text(), at: AT }],
         parents: vec![id()],
+        parts: vec![PartName::Database],
         dump: DumpSpec { exclude_table_data: vec![text()], ..DumpSpec::default() },
         stack: StackRecord { working_dir: Some(text()), git_commit: Some(text()), ..StackRecord::default() },
         supakeep: Build { version: text(), revision: text() },

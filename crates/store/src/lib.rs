@@ -2,6 +2,7 @@
 
 mod folder;
 mod heads;
+mod key;
 mod local;
 mod lock;
 mod marker;

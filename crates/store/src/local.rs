@@ -6,7 +6,7 @@
 //! <path>/<stack>/.incoming/<id>/        being made, or being removed
 //! <path>/<stack>/.failed/<id>/          the record of a failed run
 //! <path>/<stack>/.restoring/<id>/       what a restore needs that is no backup
-//! <path>/<stack>/.lock  .drill.lock  .supakeep.json  .restore.json
+//! <path>/<stack>/.lock  .drill.lock  .supakeep.json  .redaction.key  .restore.json
 //! ```
 
 use std::collections::BTreeSet;
@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use supakeep_flow::ports::{Clock, Repository, RunLock, Space, Staging, StoreError, Stored};
+use supakeep_flow::redact::RedactionKey;
 use supakeep_model::catalog::Catalog;
 use supakeep_model::code::Code;
 use supakeep_model::id::BackupId;
@@ -26,6 +27,7 @@ use time::OffsetDateTime;
 
 use crate::folder::{ensure, probe, rename_new, replace_file, sync};
 use crate::heads::Heads;
+use crate::key;
 use crate::lock;
 use crate::marker::Marker;
 use crate::path::{below, failed, refused};
@@ -166,6 +168,11 @@ impl Repository for LocalRepository {
 
     fn identity(&self) -> Result<String, StoreError> {
         Ok(self.marker()?.identity)
+    }
+
+    fn redaction_key(&self) -> Result<RedactionKey, StoreError> {
+        self.prepare()?;
+        key::ensure(&self.folder)
     }
 
     fn lock(&self) -> Result<Box<dyn RunLock>, StoreError> {

@@ -357,6 +357,22 @@ fn a_backup_never_takes_the_place_of_a_folder_that_is_there() {
     assert_eq!(fs::read(disk.path("b_1/a.sql")).expect("untouched"), b"mine");
 }
 
+/// A key that can be guessed would tell what was redacted.
+#[test]
+fn its_redaction_key_is_its_own_and_a_damaged_one_is_refused() {
+    let (disk, other) = (Disk::new(), Disk::new());
+    let key = disk.open().redaction_key().expect("it makes one");
+    assert!(disk.open().redaction_key().expect("it has one") == key);
+    assert!(other.open().redaction_key().expect("it makes one") != key);
+    let file = disk.path(".redaction.key");
+    let mode = fs::metadata(&file).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    for damaged in [&b""[..], b"00", &[b'x'; 64]] {
+        fs::write(&file, damaged).expect("room");
+        assert!(disk.open().redaction_key().is_err(), "{damaged:?}");
+    }
+}
+
 #[test]
 fn it_remembers_its_first_start_and_refuses_a_damaged_marker() {
     let disk = Disk::new();

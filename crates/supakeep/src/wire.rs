@@ -11,6 +11,7 @@ use supakeep_flow::drill::{DrillPorts, DrillSpec};
 use supakeep_flow::ports::{Clock, Observer, Repository, StackError};
 use supakeep_flow::recipe::Recipe;
 use supakeep_flow::restore::RestorePorts;
+use supakeep_folder::LocalStackFolder;
 use supakeep_model::Duration;
 use supakeep_model::code::Code;
 use supakeep_model::drill_sample::SampleSpec;
@@ -106,10 +107,16 @@ impl Wire {
         let stack = DockerStack::new(self.engine()?, self.stack_spec(), &self.repository.identity()?);
         Ok(Ports {
             stack: Arc::new(stack),
+            folder: Arc::new(self.stack_folder()),
             repository: Arc::clone(&self.repository) as Arc<dyn Repository>,
             clock: Arc::clone(&self.clock),
             observer,
         })
+    }
+
+    /// The folder that the stack was made from.
+    pub(crate) fn stack_folder(&self) -> LocalStackFolder {
+        LocalStackFolder::new(self.settings.stack_folder.clone())
     }
 
     /// The stack for somebody who only looks.

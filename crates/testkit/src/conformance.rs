@@ -363,6 +363,7 @@ pub async fn it_keeps_its_identity_and_its_first_start(repository: Subject) {
     repository.prepare().expect("it can be used");
     let (identity, first_start) = (repository.identity(), repository.first_start());
     let identity = identity.expect("it has one");
+    let key = repository.redaction_key().expect("it has one");
     assert!(!identity.is_empty());
     assert_eq!(first_start.expect("it has one"), START);
     repository.prepare().expect("any number of times");
@@ -370,6 +371,7 @@ pub async fn it_keeps_its_identity_and_its_first_start(repository: Subject) {
     backup(&repository, "b_1");
     drop(lock);
     assert_eq!(repository.identity().expect("it has one"), identity);
+    assert!(repository.redaction_key().expect("it has one") == key);
     assert!(repository.space().expect("it can tell").total_bytes > 0);
 }
 

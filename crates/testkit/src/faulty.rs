@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use supakeep_flow::ports::{
     FailedFiles, Repository, RunLock, Space, StagedFile, StagedFiles, Staging, StoreError, Stored,
 };
+use supakeep_flow::redact::RedactionKey;
 use supakeep_model::OffsetDateTime;
 use supakeep_model::catalog::Catalog;
 use supakeep_model::code::Code;
@@ -26,6 +27,8 @@ pub enum Operation {
     FirstStart,
     /// `Repository::identity`
     Identity,
+    /// `Repository::redaction_key`
+    RedactionKey,
     /// `Repository::lock`
     Lock,
     /// `Repository::space`
@@ -194,6 +197,11 @@ impl Repository for FaultyRepository {
     fn identity(&self) -> Result<String, StoreError> {
         self.check(Operation::Identity)?;
         self.inner.identity()
+    }
+
+    fn redaction_key(&self) -> Result<RedactionKey, StoreError> {
+        self.check(Operation::RedactionKey)?;
+        self.inner.redaction_key()
     }
 
     fn lock(&self) -> Result<Box<dyn RunLock>, StoreError> {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use supakeep_flow::ports::{
     FailedFiles, Repository, RunLock, Space, StagedFile, StagedFiles, Staging, StoreError, Stored,
 };
+use supakeep_flow::redact::RedactionKey;
 use supakeep_model::OffsetDateTime;
 use supakeep_model::catalog::{Catalog, Unreadable};
 use supakeep_model::code::Code;
@@ -16,6 +17,7 @@ use supakeep_model::id::BackupId;
 use supakeep_model::journal::Journal;
 use supakeep_model::manifest::{Manifest, ManifestError};
 use supakeep_model::manifest_head::ManifestHead;
+use supakeep_model::secret::Secret;
 
 use crate::specs::START;
 
@@ -181,6 +183,10 @@ impl Repository for MemoryRepository {
 
     fn identity(&self) -> Result<String, StoreError> {
         Ok("00000000".to_owned())
+    }
+
+    fn redaction_key(&self) -> Result<RedactionKey, StoreError> {
+        Ok(Secret::new([7; 32]))
     }
 
     fn lock(&self) -> Result<Box<dyn RunLock>, StoreError> {

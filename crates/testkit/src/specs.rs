@@ -8,6 +8,7 @@ use supakeep_model::id::BackupId;
 use supakeep_model::journal::{self, Journal};
 use supakeep_model::manifest::Manifest;
 use supakeep_model::manifest_head::{Build, ManifestHead, Outcome, RunError};
+use supakeep_model::parts::Parts;
 use supakeep_model::profile::Profile;
 use supakeep_model::sample::head;
 use supakeep_model::schedule::Schedule;
@@ -18,9 +19,11 @@ use time::macros::datetime;
 /// When tests begin: ten minutes before a daily profile is due.
 pub const START: OffsetDateTime = datetime!(2026-01-10 01:50 UTC);
 
-/// A profile that is due when `cron` says, in UTC, with everything else as it is by default.
+/// A profile that is due when `cron` says, in UTC, with everything else as it is by default but for its parts:
+/// databases alone.
 pub fn profile(name: &str, cron: &str) -> Profile {
-    Profile::new(name, Schedule::new(vec![cron.parse().expect("a valid expression")], Zone::utc()))
+    let schedule = Schedule::new(vec![cron.parse().expect("a valid expression")], Zone::utc());
+    Profile { parts: Parts::database(), ..Profile::new(name, schedule) }
 }
 
 /// What all backups have in common: every database, two encoders, no limits.

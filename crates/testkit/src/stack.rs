@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use supakeep_flow::ports::{
-    DatabaseFacts, DumpKind, DumpRequest, Server, ServerFacts, Snapshot, SourceStream, Stack, StackError,
+    ComposeFiles, DatabaseFacts, DumpKind, DumpRequest, Server, ServerFacts, Snapshot, SourceStream, Stack,
+    StackError,
 };
 use supakeep_flow::stage::encode::BlockEncoder;
 use supakeep_model::code::Code;
@@ -92,6 +93,7 @@ impl ScriptedStack {
             settings: vec![Setting { name: "wal_level".into(), value: "logical".into() }],
             dumps_zstd: false,
             is_superuser: true,
+            compose: compose_files(),
         };
         let scripts = Scripts {
             facts,
@@ -313,6 +315,14 @@ impl Snapshot for ScriptedSnapshot {
 impl Drop for ScriptedSnapshot {
     fn drop(&mut self) {
         self.stack.note(Call::SnapshotDropped(self.database.name.clone()));
+    }
+}
+
+fn compose_files() -> ComposeFiles {
+    ComposeFiles {
+        working_dir: Some("/opt/supabase/docker".into()),
+        config_files: vec!["/opt/supabase/docker/docker-compose.yml".into()],
+        environment_files: vec![],
     }
 }
 

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::TestClock;
 use crate::dump::Database;
 use crate::faulty::{Fault, FaultyRepository, Operation};
+use crate::folder::ScriptedFolder;
 use crate::memory::MemoryRepository;
 use crate::recorder::Recorder;
 use crate::script::Script;
@@ -31,6 +32,8 @@ const CONTENT: &str = "content:postgres";
 pub struct Trial {
     /// Has the databases `postgres` and `_supabase`.
     pub stack: ScriptedStack,
+    /// The stack's folder: an empty one.
+    pub folder: ScriptedFolder,
     /// What the backups are in.
     pub memory: MemoryRepository,
     /// The same, as the run sees it.
@@ -60,6 +63,7 @@ impl Trial {
             [Database::new("postgres").with("users", 300).with("posts", 7), Database::new("_supabase")];
         Trial {
             stack: ScriptedStack::new(&databases),
+            folder: ScriptedFolder::default(),
             repository: FaultyRepository::around(memory.clone()),
             memory,
             clock: Arc::new(TestClock::at(START)),
@@ -85,6 +89,7 @@ impl Trial {
     pub fn ports(&self) -> Ports {
         Ports {
             stack: Arc::new(self.stack.clone()),
+            folder: Arc::new(self.folder.clone()),
             repository: Arc::new(self.repository.clone()),
             clock: self.clock.clone(),
             observer: self.recorder.clone(),

@@ -9,15 +9,23 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Every crate and the crates of this workspace that it may use. What is not here may not exist.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("supakeep-model", &[]),
     ("supakeep-flow", &["supakeep-model"]),
     ("supakeep-docker", &["supakeep-flow", "supakeep-model"]),
+    ("supakeep-folder", &["supakeep-flow", "supakeep-model"]),
     ("supakeep-store", &["supakeep-flow", "supakeep-model"]),
     ("supakeep-daemon", &["supakeep-flow", "supakeep-model"]),
     (
         "supakeep",
-        &["supakeep-daemon", "supakeep-docker", "supakeep-flow", "supakeep-model", "supakeep-store"],
+        &[
+            "supakeep-daemon",
+            "supakeep-docker",
+            "supakeep-flow",
+            "supakeep-folder",
+            "supakeep-model",
+            "supakeep-store",
+        ],
     ),
     ("supakeep-testkit", &["supakeep-flow", "supakeep-model"]),
     ("supakeep-tests", &["supakeep-docker", "supakeep-flow", "supakeep-model", "supakeep-store"]),
@@ -31,9 +39,10 @@ const TEST_ARROWS: &[&str] = &["supakeep-testkit"];
 const MODEL_MAY_USE: &[&str] = &["bytesize", "croner", "jiff", "serde", "serde_json", "thiserror", "time"];
 
 /// Libraries that belong to one crate: whoever needs what they do asks through a port.
-const OWNERS: [(&str, &[&str]); 6] = [
+const OWNERS: [(&str, &[&str]); 7] = [
     ("bollard", &["supakeep-docker", "supakeep"]),
-    ("rustix", &["supakeep-store", "supakeep", "supakeep-tests"]),
+    ("rustix", &["supakeep-folder", "supakeep-store", "supakeep", "supakeep-tests"]),
+    ("tar", &["supakeep-flow"]),
     ("axum", &["supakeep-daemon"]),
     ("prometheus", &["supakeep-daemon"]),
     ("clap", &["supakeep", "supakeep-tests"]),

@@ -4,6 +4,7 @@ use supakeep_model::artifact::Artifact;
 use supakeep_model::id::BackupId;
 use supakeep_model::manifest::{DatabaseRecord, FORMAT, Manifest, Setting, ToolMessage};
 use supakeep_model::manifest_head::{ManifestHead, Outcome, StackRecord, Totals};
+use supakeep_model::parts::PartName;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -44,6 +45,7 @@ impl Draft {
             sampled: None,
             copies: Vec::new(),
             parents: Vec::new(),
+            parts: vec![PartName::Database],
             dump: spec.dump.clone(),
             stack: StackRecord::default(),
             supakeep: spec.build.clone(),

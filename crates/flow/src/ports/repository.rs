@@ -12,6 +12,8 @@ use supakeep_model::manifest::Manifest;
 use time::OffsetDateTime;
 use tokio::io::AsyncRead;
 
+use crate::redact::RedactionKey;
+
 /// The bytes of a stored file.
 pub type Stored = Box<dyn AsyncRead + Send + Unpin>;
 
@@ -67,6 +69,10 @@ pub trait Repository: Send + Sync {
 
     /// A name of this repository that stays the same and is not shared by another.
     fn identity(&self) -> Result<String, StoreError>;
+
+    /// What the hashes of redacted values are made with. It stays the same for this repository, and is part of no
+    /// backup: whoever has a copy of one does not have it.
+    fn redaction_key(&self) -> Result<RedactionKey, StoreError>;
 
     /// Takes the lock, or fails at once with [`Code::Busy`]. What an earlier run left half-made is
     /// removed: whoever made it does not run any more. So is what was lent, unless a restore needs it that

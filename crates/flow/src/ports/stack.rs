@@ -10,6 +10,8 @@ use supakeep_model::manifest::{DatabaseRecord, Setting};
 use supakeep_model::manifest_head::StackRecord;
 use supakeep_model::secret::Secret;
 
+use super::folder::ComposeFiles;
+
 /// Why the stack did not do what was asked of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -58,6 +60,8 @@ pub struct ServerFacts {
     pub dumps_zstd: bool,
     /// Whether the user that dumps is a superuser.
     pub is_superuser: bool,
+    /// The files that compose made the stack from.
+    pub compose: ComposeFiles,
 }
 
 /// A server that answers.

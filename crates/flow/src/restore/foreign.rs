@@ -15,6 +15,7 @@ use supakeep_model::id::BackupId;
 use supakeep_model::manifest::{DatabaseRecord, FORMAT, Manifest};
 use supakeep_model::manifest_head::{Build, ManifestHead, Outcome, Proof, Totals, Trigger};
 use supakeep_model::naming::{Kind, create_file};
+use supakeep_model::parts::PartName;
 use time::OffsetDateTime;
 
 use super::content::{files, small};
@@ -202,6 +203,7 @@ fn head(spec: &ForeignSpec<'_>, site: &dyn Site, format: Format, read: &Read) ->
         sampled: None,
         copies: Vec::new(),
         parents: Vec::new(),
+        parts: vec![PartName::Database],
         dump: DumpSpec { format, scope: scope(&read.contents), ..DumpSpec::default() },
         // Which server it comes from does not matter: passwords and settings are this one's.
         stack: site.server().facts().record.clone(),

@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use supakeep_docker::check;
 use supakeep_flow::backup::possible;
+use supakeep_flow::folder::possible as possible_of_folder;
 use supakeep_flow::ports::{Repository as _, ServerFacts};
 use supakeep_model::code::{Code, Exit};
 use supakeep_model::health::needed_bytes;
+use supakeep_model::parts::Parts;
 use supakeep_model::quantity::{show_bytes, show_duration};
 
 use super::{Context, Outcome};
@@ -28,7 +30,10 @@ pub(crate) async fn run(context: &Context) -> Outcome {
                 subject: finding.subject,
                 result: finding.result.map_err(CommandError::from),
             }));
-            lines.extend(checked.facts.map(|facts| dumps(context, &facts)));
+            if let Some(facts) = checked.facts {
+                lines.push(dumps(context, &facts));
+                lines.push(folder(context, &facts));
+            }
         }
         Err(error) => lines.push(Line { subject: "docker", result: Err(error) }),
     }
@@ -68,6 +73,21 @@ fn dumps(context: &Context, facts: &ServerFacts) -> Line {
         .map(|databases| format!("can be made of {}", databases.join(", ")))
         .map_err(CommandError::from);
     Line { subject: "dumps", result }
+}
+
+/// Whether the stack's folder is seen, where a profile wants anything of it.
+fn folder(context: &Context, facts: &ServerFacts) -> Line {
+    let finder = context.wire.stack_folder();
+    let look = |parts: &Parts| possible_of_folder(parts, &finder, &facts.compose);
+    let profiles = context.wire.settings.profiles.iter();
+    let result = match profiles.map(|profile| look(&profile.parts)).collect::<Result<Vec<_>, _>>() {
+        Err(failure) => Err(failure.into()),
+        Ok(_) => look(&Parts::default()).map_err(CommandError::from).map(|(parts, notes)| {
+            let parts: Vec<_> = parts.iter().map(ToString::to_string).collect();
+            if parts.is_empty() { notes.join("; ") } else { format!("{} can be packed", parts.join(" and ")) }
+        }),
+    };
+    Line { subject: "folder", result }
 }
 
 fn repository(context: &Context) -> Line {

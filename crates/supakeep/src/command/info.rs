@@ -40,6 +40,8 @@ fn print(output: Output, manifest: &Manifest, now: OffsetDateTime) {
     field("took", show_duration(Duration::seconds_f64(head.duration_seconds.ceil())));
     let totals = head.totals;
     field("size", format!("{} from {}", show_bytes(totals.stored_bytes), show_bytes(totals.source_bytes)));
+    let parts: Vec<_> = head.parts.iter().map(ToString::to_string).collect();
+    field("parts", if parts.is_empty() { "database".to_owned() } else { parts.join(", ") });
     let dump = &head.dump;
     field("dump", format!("{}, {}, {}, rows as {}", dump.format, dump.scope, dump.compression, dump.rows));
     if !dump.exclude_table_data.is_empty() {

@@ -6,6 +6,7 @@ use supakeep_model::dump::DumpSpec;
 use supakeep_model::gate::GateSpec;
 use supakeep_model::keep::KeepPolicy;
 use supakeep_model::naming::check_name;
+use supakeep_model::parts::Parts;
 use supakeep_model::preset::{PRESETS, preset};
 use supakeep_model::profile::Profile;
 use supakeep_model::quantity::{parse_duration, show_duration};
@@ -120,6 +121,7 @@ fn profile(
         base.filter(|_| !section.has("schedule")).map_or(&[] as &[&str], |preset| preset.labels);
     let labels = labels(reader, &mut section, default_labels, schedule.as_ref());
     let keep = keep(reader, &mut section, base.map_or(KeepPolicy::default(), |preset| preset.keep));
+    let parts = parts(reader, &mut section);
     let mut dump_section = reader.section(&mut section, "dump");
     let dump = dump(reader, &mut dump_section, dump_base);
     reader.no_others(&dump_section);
@@ -138,6 +140,7 @@ fn profile(
         schedule: schedule?,
         labels,
         keep,
+        parts,
         dump,
         gate,
         max_age,
@@ -150,6 +153,18 @@ fn profile(
     check_jitter(reader, &section, &profile, now);
     check_max_age(reader, &section, &profile, now);
     Some(profile)
+}
+
+/// Without the key, all that is found.
+fn parts(reader: &mut Reader<'_>, section: &mut Section) -> Parts {
+    if !section.has("parts") {
+        return reader.unset(section, "parts");
+    }
+    let names = reader.list(section, "parts", &[], ',');
+    Parts::parse(&names).unwrap_or_else(|message| {
+        reader.complain(section, "parts", message);
+        Parts::default()
+    })
 }
 
 /// A run that is put off until its next slot would be one of that slot.

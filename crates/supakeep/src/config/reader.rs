@@ -205,6 +205,12 @@ impl<'a> Reader<'a> {
         None
     }
 
+    /// A key that nobody has set, and that means something else than any value.
+    pub(super) fn unset<T: Default>(&mut self, section: &mut Section, name: &'static str) -> T {
+        section.known.insert(name);
+        T::default()
+    }
+
     pub(super) fn boolean(&mut self, section: &mut Section, name: &'static str, default: bool) -> bool {
         let value = section.take(name);
         let found = match &value {

@@ -2,6 +2,7 @@ use super::*;
 use std::io::Write as _;
 use supakeep_flow::backup::TransportChoice;
 use supakeep_model::dump::{Compression, Format};
+use supakeep_model::parts::{PartName, Parts};
 use time::macros::datetime;
 
 const NOW: OffsetDateTime = datetime!(2026-01-01 0:00 UTC);
@@ -367,5 +368,23 @@ fn shows_where_the_engine_is_looked_for() {
     assert_eq!(
         (shown.value.as_str(), shown.origin.as_str()),
         ("\"tcp://proxy:2375\"", "environment variable DOCKER_HOST")
+    );
+}
+
+#[test]
+fn parts_are_all_that_is_found_unless_they_are_named() {
+    let of = |toml: &str, variables: &[(&str, &str)]| read(toml, variables).profiles[0].parts.clone();
+    assert_eq!(of("", &[]), Parts::Found);
+    let named = Parts::Named(vec![PartName::Database, PartName::Config]);
+    assert_eq!(of("[profiles.daily]\nparts = [\"config\", \"database\"]\n", &[]), named);
+    assert_eq!(of("", &[("SUPAKEEP_PROFILES__DAILY__PARTS", "database, config")]), named);
+    let found = faults("[profiles.daily]\nparts = [\"database\", \"redis\"]\npart = 1\n", &[]);
+    let found: Vec<_> = found.iter().map(|fault| (fault.key.as_str(), fault.message.as_str())).collect();
+    assert_eq!(
+        found,
+        [
+            ("profiles.daily.parts", "`redis` is no part of a backup; there are database, functions, config"),
+            ("profiles.daily.part", "unknown key; did you mean profiles.daily.parts?"),
+        ]
     );
 }
