@@ -1,23 +1,23 @@
 -- Roles as Supabase has them. supabase_admin exists already: initdb made it, the only superuser there will be.
-\getenv password POSTGRES_PASSWORD
+-- Who has a password here gets the stack's own in own/00-passwords.sql.
 SELECT setseed(0.42);
 
 -- postgres is a superuser for now, because some of what follows could not come to be otherwise;
 -- 90-event-triggers.sql takes it away again, and that is what makes restoring hard.
-CREATE ROLE postgres LOGIN SUPERUSER CREATEDB CREATEROLE REPLICATION BYPASSRLS PASSWORD :'password';
+CREATE ROLE postgres LOGIN SUPERUSER CREATEDB CREATEROLE REPLICATION BYPASSRLS PASSWORD 'none yet';
 
 CREATE ROLE anon NOLOGIN;
 CREATE ROLE authenticated NOLOGIN;
 CREATE ROLE service_role NOLOGIN BYPASSRLS;
-CREATE ROLE authenticator LOGIN NOINHERIT PASSWORD :'password';
+CREATE ROLE authenticator LOGIN NOINHERIT PASSWORD 'none yet';
 CREATE ROLE dashboard_user NOLOGIN CREATEDB CREATEROLE REPLICATION;
-CREATE ROLE pgbouncer LOGIN PASSWORD :'password';
-CREATE ROLE supabase_auth_admin LOGIN NOINHERIT CREATEROLE PASSWORD :'password';
-CREATE ROLE supabase_storage_admin LOGIN NOINHERIT CREATEROLE PASSWORD :'password';
-CREATE ROLE supabase_functions_admin LOGIN NOINHERIT CREATEROLE PASSWORD :'password';
+CREATE ROLE pgbouncer LOGIN PASSWORD 'none yet';
+CREATE ROLE supabase_auth_admin LOGIN NOINHERIT CREATEROLE PASSWORD 'none yet';
+CREATE ROLE supabase_storage_admin LOGIN NOINHERIT CREATEROLE PASSWORD 'none yet';
+CREATE ROLE supabase_functions_admin LOGIN NOINHERIT CREATEROLE PASSWORD 'none yet';
 CREATE ROLE supabase_realtime_admin NOLOGIN NOINHERIT;
-CREATE ROLE supabase_replication_admin LOGIN REPLICATION PASSWORD :'password';
-CREATE ROLE supabase_read_only_user LOGIN BYPASSRLS PASSWORD :'password';
+CREATE ROLE supabase_replication_admin LOGIN REPLICATION PASSWORD 'none yet';
+CREATE ROLE supabase_read_only_user LOGIN BYPASSRLS PASSWORD 'none yet';
 
 GRANT anon, authenticated, service_role TO authenticator;
 GRANT anon, authenticated, service_role, authenticator TO postgres WITH ADMIN OPTION;
@@ -37,7 +37,7 @@ ALTER ROLE supabase_admin SET search_path = "$user", public, auth, extensions;
 ALTER ROLE postgres SET search_path = "$user", public, extensions;
 
 -- Roles that an installation adds itself, with what only `pg_dumpall --globals-only` carries over.
-CREATE ROLE "App Rôle" LOGIN PASSWORD :'password' CONNECTION LIMIT 5 VALID UNTIL '2099-12-31 23:59:59+00';
+CREATE ROLE "App Rôle" LOGIN PASSWORD 'none yet' CONNECTION LIMIT 5 VALID UNTIL '2099-12-31 23:59:59+00';
 CREATE ROLE "o'brien ""the"" reader" NOLOGIN;
 GRANT "o'brien ""the"" reader" TO "App Rôle";
 ALTER ROLE "App Rôle" SET application_name = 'it''s "quoted" \ here';
