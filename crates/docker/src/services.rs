@@ -1,6 +1,5 @@
 //! The services around the database: which there are, stopping and starting them.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bollard::Docker;
@@ -33,14 +32,8 @@ const POLL: Duration = Duration::from_millis(250);
 const RESTORE_LABEL: &str = "org.supakeep.restore";
 const KEEP_RUNNING: &str = "keep-running";
 
-/// A service, and what it waits for when it starts.
-struct Found {
-    service: Service,
-    depends_on: BTreeSet<String>,
-}
-
 /// The services of `project` except for the containers in `spared`, those that say that they are to be kept
-/// running, and the one that the engine is reached by; those that others depend on first.
+/// running, and the one that the engine is reached by.
 pub(crate) async fn services(
     docker: &Docker,
     project: &str,
@@ -52,8 +45,8 @@ pub(crate) async fn services(
     let is_wanted = |summary: &ContainerSummary| {
         !is_kept_running(summary) && !engine_host.is_some_and(|host| is_called(summary, host))
     };
-    let found = listed.into_iter().filter(is_wanted).filter_map(|summary| found(summary, project));
-    Ok(in_order(found.filter(|found| !spared.contains(&found.service.id)).collect()))
+    let services = listed.into_iter().filter(is_wanted).filter_map(|summary| service(summary, project));
+    Ok(services.filter(|service| !spared.contains(&service.id)).collect())
 }
 
 fn label<'a>(summary: &'a ContainerSummary, name: &str) -> Option<&'a str> {
@@ -93,7 +86,7 @@ pub(crate) fn host_of(docker_host: &str) -> Option<String> {
     (!host.is_empty()).then(|| host.to_owned())
 }
 
-fn found(summary: ContainerSummary, project: &str) -> Option<Found> {
+fn service(summary: ContainerSummary, project: &str) -> Option<Service> {
     let labels = summary.labels.unwrap_or_default();
     let belongs = labels.get(PROJECT_LABEL).map(String::as_str) == Some(project)
         && labels.get(ONEOFF_LABEL).map(String::as_str) != Some("True");
@@ -104,26 +97,9 @@ fn found(summary: ContainerSummary, project: &str) -> Option<Found> {
         .state
         .is_some_and(|state| matches!(state.to_string().as_str(), "running" | "restarting" | "paused"));
     let depends_on = labels.get(DEPENDS_ON_LABEL).map(String::as_str).unwrap_or_default();
-    let depends_on =
-        depends_on.split(',').filter_map(|entry| entry.split(':').next()).map(str::to_owned).collect();
-    Some(Found { service: Service { id, name, is_running }, depends_on })
-}
-
-/// Those first that wait for none of the others. What waits for itself in a circle comes last, by name.
-fn in_order(found: Vec<Found>) -> Vec<Service> {
-    let mut left: BTreeMap<(String, String), Found> =
-        found.into_iter().map(|one| ((one.service.name.clone(), one.service.id.clone()), one)).collect();
-    let mut out = Vec::new();
-    while !left.is_empty() {
-        let names: BTreeSet<String> = left.keys().map(|(name, _)| name.clone()).collect();
-        let free = |one: &Found| {
-            one.depends_on.iter().all(|name| *name == one.service.name || !names.contains(name))
-        };
-        let next = left.iter().find(|(_, one)| free(one)).or_else(|| left.iter().next());
-        let Some(key) = next.map(|(key, _)| key.clone()) else { break };
-        out.extend(left.remove(&key).map(|one| one.service));
-    }
-    out
+    let depends_on = depends_on.split(',').filter_map(|entry| entry.split(':').next());
+    let depends_on = depends_on.filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    Some(Service { id, name, is_running, depends_on })
 }
 
 /// Stops a container; one that is stopped already is fine.
@@ -176,27 +152,27 @@ async fn until_well(docker: &Docker, id: &str, name: &str) -> Result<(), StackEr
 mod tests {
     use super::*;
 
-    fn one(name: &str, depends_on: &[&str]) -> Found {
-        Found {
-            service: Service { id: format!("{name}-id"), name: name.to_owned(), is_running: true },
-            depends_on: depends_on.iter().map(|name| (*name).to_owned()).collect(),
-        }
-    }
-
-    fn order(found: Vec<Found>) -> Vec<String> {
-        in_order(found).into_iter().map(|service| service.name).collect()
-    }
-
     #[test]
-    fn starts_what_others_wait_for_first() {
-        let stack = vec![
-            one("studio", &["analytics"]),
-            one("storage", &["db", "rest", "imgproxy"]),
-            one("rest", &["db"]),
-            one("imgproxy", &[]),
-            one("analytics", &["db"]),
-        ];
-        assert_eq!(order(stack), ["analytics", "imgproxy", "rest", "storage", "studio"]);
+    fn a_service_is_told_by_what_compose_has_written_on_its_container() {
+        let storage = || {
+            serde_json::json!({
+                "Id": "0123", "Names": ["/supabase-storage-1"], "State": "running",
+                "Labels": {
+                    PROJECT_LABEL: "supabase", SERVICE_LABEL: "storage",
+                    DEPENDS_ON_LABEL: "db:service_healthy:false,rest:service_started:false",
+                },
+            })
+        };
+        let service = service(container(storage()), "supabase").expect("it belongs to the project");
+        assert_eq!((service.name.as_str(), service.is_running), ("storage", true));
+        assert_eq!(service.depends_on, ["db", "rest"]);
+        for (label, value) in [(DEPENDS_ON_LABEL, ""), (SERVICE_LABEL, "storage")] {
+            let mut alone = storage();
+            alone["Labels"] = serde_json::json!({ PROJECT_LABEL: "supabase", label: value });
+            let service = super::service(container(alone), "supabase").expect("it belongs to the project");
+            assert_eq!(service.depends_on, [""; 0]);
+        }
+        assert_eq!(super::service(container(storage()), "another"), None);
     }
 
     fn container(value: serde_json::Value) -> ContainerSummary {
@@ -235,10 +211,5 @@ mod tests {
         ] {
             assert_eq!(host_of(docker_host).as_deref(), host, "{docker_host}");
         }
-    }
-
-    #[test]
-    fn a_circle_ends_too() {
-        assert_eq!(order(vec![one("a", &["b"]), one("b", &["a"]), one("c", &["c"])]), ["c", "a", "b"]);
     }
 }

@@ -23,6 +23,7 @@ mod saved;
 mod sections;
 mod services;
 mod sniff;
+mod waves;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -151,6 +151,29 @@ async fn a_second_attempt_knows_that_the_stack_is_half_restored() {
 }
 
 #[tokio::test]
+async fn services_are_stopped_and_started_together_but_for_those_that_wait_for_others() {
+    let bench = Bench::new().await;
+    bench.site.add_service("studio", &["storage", "nowhere"]);
+    bench.site.add_service("storage", &["rest", "db"]);
+    bench.succeeds(Wish::default()).await;
+    let (stopped, started) = (
+        [&["studio"][..], &["storage"], &["rest", "auth"]],
+        [&["auth", "rest"][..], &["storage"], &["studio"]],
+    );
+    assert_eq!(bench.site.groups(), [stopped, started].concat());
+    // One that is not well keeps none of the others down, in its wave or after it.
+    bench.site.make_unwell("rest");
+    let left = bench.fails(Wish::default(), None).await.left;
+    assert_eq!(left.not_up, ["rest"]);
+    assert_eq!(bench.site.groups()[9..], started);
+    // One that does not stop does not keep the others from running again.
+    bench.site.mend();
+    let left = bench.fails(Wish::default(), Some((Stop, 3, Fails))).await.left;
+    assert_eq!((left.state, left.not_up), (State::Restored, Vec::new()));
+    assert_eq!(bench.site.running(), ["auth", "rest", "studio", "storage"]);
+}
+
+#[tokio::test]
 async fn what_was_written_after_a_restore_is_not_dropped_by_finishing_it() {
     let bench = Bench::new().await;
     bench.site.make_unwell("auth");

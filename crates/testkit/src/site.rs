@@ -86,6 +86,10 @@ struct State {
     calls: Vec<(SiteOperation, String)>,
     fault: Option<(SiteOperation, usize, SiteFault)>,
     unwell: Vec<String>,
+    /// The services that are being stopped or started now, and those that have been since there was none.
+    under_way: usize,
+    group: Vec<String>,
+    groups: Vec<Vec<String>>,
 }
 
 /// A site, and what was done to it. Clones are the same site.
@@ -101,8 +105,12 @@ pub struct ScriptedSite {
 impl ScriptedSite {
     /// A site around `stack`: with these databases, whole, and these services, which run.
     pub fn new(stack: &ScriptedStack, databases: &[&str], services: &[&str]) -> ScriptedSite {
-        let service =
-            |name: &&str| Service { id: format!("{name}-id"), name: (*name).to_owned(), is_running: true };
+        let service = |name: &&str| Service {
+            id: format!("{name}-id"),
+            name: (*name).to_owned(),
+            is_running: true,
+            depends_on: Vec::new(),
+        };
         let database = |name: &&str| {
             let own = format!("ALTER DATABASE {name} SET \"app.settings.jwt_secret\" TO 'of-{name}';");
             ((*name).to_owned(), SiteDatabase { limit: -1, is_filled: true, own_settings: vec![own] })
@@ -115,6 +123,9 @@ impl ScriptedSite {
             calls: Vec::new(),
             fault: None,
             unwell: Vec::new(),
+            under_way: 0,
+            group: Vec::new(),
+            groups: Vec::new(),
         };
         ScriptedSite {
             stack: stack.clone(),
@@ -136,6 +147,18 @@ impl ScriptedSite {
         state.fault = fault;
         state.calls.clear();
         *self.cancel.lock().unwrap_or_else(PoisonError::into_inner) = cancel.clone();
+    }
+
+    /// One more service, which runs and waits for others when it is started.
+    pub fn add_service(&self, name: &str, depends_on: &[&str]) {
+        let depends_on = depends_on.iter().map(|name| (*name).to_owned()).collect();
+        let (id, name) = (format!("{name}-id"), name.to_owned());
+        self.lock().services.push(Service { id, name, is_running: true, depends_on });
+    }
+
+    /// The services that were stopped or started, those in one group that were at the same time.
+    pub fn groups(&self) -> Vec<Vec<String>> {
+        self.lock().groups.clone()
     }
 
     /// This service is never well when it is started.
@@ -216,6 +239,22 @@ impl ScriptedSite {
                 self.killed.notify_one();
                 std::future::pending().await
             }
+        }
+    }
+
+    /// Others have their turn meanwhile.
+    async fn take_a_while(&self, service: &str) {
+        {
+            let mut state = self.lock();
+            state.under_way += 1;
+            state.group.push(service.to_owned());
+        }
+        tokio::task::yield_now().await;
+        let mut state = self.lock();
+        state.under_way -= 1;
+        if state.under_way == 0 {
+            let group = std::mem::take(&mut state.group);
+            state.groups.push(group);
         }
     }
 
@@ -309,6 +348,7 @@ impl Site for ScriptedSite {
 
     async fn stop(&self, service: &Service) -> Result<(), StackError> {
         self.note(SiteOperation::Stop, &service.name).await?;
+        self.take_a_while(&service.name).await;
         let mut state = self.lock();
         let found = state.services.iter_mut().find(|other| other.id == service.id);
         found.expect("a service of this site").is_running = false;
@@ -317,6 +357,7 @@ impl Site for ScriptedSite {
 
     async fn start(&self, service: &Service) -> Result<(), StackError> {
         self.note(SiteOperation::Start, &service.name).await?;
+        self.take_a_while(&service.name).await;
         let mut state = self.lock();
         let found = state.services.iter_mut().find(|other| other.id == service.id);
         found.expect("a service of this site").is_running = true;

@@ -17,6 +17,9 @@ pub struct Service {
     pub name: String,
     /// Whether it runs.
     pub is_running: bool,
+    /// The names of the services that it waits for when it starts; some may be no services of the site.
+    #[serde(skip)]
+    pub depends_on: Vec<String>,
 }
 
 /// Where files are placed, and how much fits there.
@@ -110,15 +113,14 @@ pub trait Site: Send + Sync {
     /// The server, to be asked and dumped.
     fn server(&self) -> &dyn Server;
 
-    /// The services of the stack except for the database and supakeep itself, in an order in which they
-    /// can be started. A scratch server has none.
+    /// The services of the stack except for the database and supakeep itself. A scratch server has none.
     async fn services(&self) -> Result<Vec<Service>, StackError>;
 
-    /// Stops a service, for a bounded time gently. Idempotent.
+    /// Stops a service, for a bounded time gently. Idempotent; several may be stopped at a time.
     async fn stop(&self, service: &Service) -> Result<(), StackError>;
 
     /// Starts a service, and waits for a bounded time until it is healthy, or runs where it has no health
-    /// check. Idempotent.
+    /// check. Idempotent; several may be started at a time.
     async fn start(&self, service: &Service) -> Result<(), StackError>;
 
     /// Restarts the database and waits until it answers.

@@ -11,6 +11,7 @@ use supakeep_model::manifest_head::StackRecord;
 use supakeep_model::quantity::show_bytes;
 
 use super::content::archive_bytes;
+use super::waves::waves;
 use super::{RestoreSpec, globals};
 use crate::failure::Failure;
 use crate::ports::{Repository, Service, Site};
@@ -84,7 +85,7 @@ pub async fn plan(
     let left_alone = target.sizes.keys().filter(|name| !restored.contains(name.as_str())).cloned().collect();
     let mut plan = RestorePlan {
         target: facts.record.clone(),
-        services: site.services().await?,
+        services: waves(site.services().await?).concat(),
         databases,
         left_alone,
         replaces_root_key: false,

@@ -1,36 +1,45 @@
-//! Stopping the services that write, and starting them again.
+//! Stopping the services that write, and starting them again: together those that do not wait for one another.
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use supakeep_model::code::Code;
 use supakeep_model::event::Phase;
 use supakeep_model::journal::{Journal, Step, StoppedService};
 
 use super::run::Run;
+use super::waves::waves;
 use crate::failure::Failure;
 use crate::kill_point::kill_point;
-use crate::ports::Service;
+use crate::ports::{Service, Site};
 
 /// How long one service may take to be well, whatever the port itself thinks of it.
 const STARTING: Duration = Duration::from_secs(300);
 
 impl Run<'_> {
     pub(super) async fn stop_services(&mut self) -> Result<(), Failure> {
-        let running: Vec<&Service> = self.plan.services.iter().filter(|service| service.is_running).collect();
+        let running = || self.plan.services.iter().filter(|service| service.is_running);
         let mut stopped = self.journal.stopped.clone();
-        for service in &running {
+        for service in running() {
             if !stopped.iter().any(|known| known.id == service.id) {
                 stopped.push(StoppedService { id: service.id.clone(), name: service.name.clone() });
             }
         }
-        self.untouched = running.iter().map(|service| service.id.clone()).collect();
+        let waves = waves(running().cloned().collect());
+        self.untouched = running().map(|service| service.id.clone()).collect();
         // Written down before the first is stopped: whoever finishes this knows what to start.
         self.write(Journal { step: Step::StopServices, stopped, ..self.journal.clone() })?;
-        // Those that others wait for come first in the list, and are stopped last.
-        for service in running.into_iter().rev() {
-            self.enter(Phase::StopServices, &service.name, None);
-            self.untouched.remove(&service.id);
-            self.site.stop(service).await?;
+        for wave in waves.into_iter().rev() {
+            for service in &wave {
+                self.enter(Phase::StopServices, &service.name, None);
+                self.untouched.remove(&service.id);
+            }
+            // All of them have been stopped, or not, before anything is started again.
+            for outcome in join_all(wave.iter().rev().map(|service| self.site.stop(service))).await {
+                outcome?;
+            }
         }
         kill_point("restore-stopped");
         Ok(())
@@ -39,26 +48,25 @@ impl Run<'_> {
     /// Starts every service that was stopped, whatever becomes of the others; those that have been tried are
     /// not tried again.
     pub(super) async fn start_services(&mut self) -> Result<(), Failure> {
-        for service in &self.plan.services {
-            if !self.was_stopped(service)
-                || self.up.contains(&service.name)
-                || self.not_up.contains_key(&service.name)
-            {
-                continue;
+        let is_left = |service: &&Service| {
+            self.was_stopped(service)
+                && !self.up.contains(&service.name)
+                && !self.not_up.contains_key(&service.name)
+        };
+        let left = self.plan.services.iter().filter(is_left).cloned().collect();
+        for wave in waves(left) {
+            let mut starting = FuturesUnordered::new();
+            for service in wave {
+                self.enter(Phase::StartServices, &service.name, None);
+                starting.push(start(self.site, service));
             }
-            self.enter(Phase::StartServices, &service.name, None);
-            let started = match tokio::time::timeout(STARTING, self.site.start(service)).await {
-                Ok(started) => started.map_err(Failure::from),
-                Err(_) => {
-                    let message =
-                        format!("{} does not start in {} seconds", service.name, STARTING.as_secs());
-                    Err(Failure::new(Code::ServiceUnhealthy, message))
-                }
-            };
-            match started {
-                Ok(()) => self.up.insert(service.name.clone()),
-                Err(failure) => self.not_up.insert(service.name.clone(), failure).is_none(),
-            };
+            // As they come: what is known of some survives when the rest is given up.
+            while let Some((name, started)) = starting.next().await {
+                match started {
+                    Ok(()) => self.up.insert(name),
+                    Err(failure) => self.not_up.insert(name, failure).is_none(),
+                };
+            }
         }
         kill_point("restore-started");
         let Some(first) = self.not_up.values().next() else { return Ok(()) };
@@ -77,4 +85,16 @@ impl Run<'_> {
         let known = self.plan.services.iter().filter(|service| self.was_stopped(service));
         known.map(|service| service.name.clone()).filter(|name| !self.up.contains(name)).collect()
     }
+}
+
+/// Starts one, and tells its name with what became of it.
+async fn start(site: &dyn Site, service: Service) -> (String, Result<(), Failure>) {
+    let started = match tokio::time::timeout(STARTING, site.start(&service)).await {
+        Ok(started) => started.map_err(Failure::from),
+        Err(_) => {
+            let message = format!("{} does not start in {} seconds", service.name, STARTING.as_secs());
+            Err(Failure::new(Code::ServiceUnhealthy, message))
+        }
+    };
+    (service.name, started)
 }
