@@ -7,6 +7,7 @@ mod cluster;
 mod command;
 mod daemon;
 mod keeper;
+mod resident;
 mod stack;
 mod tamper;
 mod wait;

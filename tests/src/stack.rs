@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::command::{Ended, docker, run};
+use crate::resident::{Answer, Resident};
 
 /// A major version of PostgreSQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub struct Stack {
     environment: Vec<(String, String)>,
     /// The compose files, by their names in `tests/stack`.
     files: &'static [&'static str],
+    /// What SQL is run by, once some was.
+    resident: Mutex<Option<Resident>>,
 }
 
 /// The stack as it is.
@@ -53,20 +56,25 @@ const FILES: &[&str] = &["docker-compose.yml"];
 const WITH_SMALL_DISK: &[&str] = &["docker-compose.yml", "small-disk.yml"];
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
-static STARTING: Mutex<()> = Mutex::new(());
+/// The shared stacks that this process knows to be up.
+static UP: Mutex<Vec<&str>> = Mutex::new(Vec::new());
 
 impl Stack {
     /// The stack that tests share which only read: database only, no writers. It stays up.
     pub fn shared(pg: Pg) -> Stack {
-        let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut up = UP.lock().unwrap_or_else(PoisonError::into_inner);
         let stack = Stack {
             pg,
             project: format!("supakeep-it-{}", pg.major()),
             private: false,
             environment: Vec::new(),
             files: FILES,
+            resident: Mutex::default(),
         };
-        stack.compose(&["up", "-d", "--wait", "db"]).ok();
+        if !up.contains(&pg.major()) {
+            stack.compose(&["up", "-d", "--wait", "db"]).ok();
+            up.push(pg.major());
+        }
         stack
     }
 
@@ -95,7 +103,7 @@ impl Stack {
         let project = format!("supakeep-it-{}-{}-{number}", pg.major(), std::process::id());
         let environment =
             environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let stack = Stack { pg, project, private: true, environment, files };
+        let stack = Stack { pg, project, private: true, environment, files, resident: Mutex::default() };
         stack.compose(&[&["up", "-d", "--wait"], services].concat()).ok();
         stack
     }
@@ -130,12 +138,16 @@ impl Stack {
     /// Runs SQL in `database`, and returns what psql prints, without headers.
     #[track_caller]
     pub fn sql_in(&self, database: &str, sql: &str) -> String {
-        let db = self.db();
-        let connection = ["exec", "-i", &db, "psql", "-XAtq", "-h", "127.0.0.1", "-U", "supabase_admin"];
-        let rest = ["-v", "ON_ERROR_STOP=1", "-d", database, "-f", "-"];
-        let mut command = Command::new("docker");
-        command.args(connection).args(rest);
-        run(&mut command, sql.as_bytes()).ok().text().trim_end().to_owned()
+        let mut resident = self.resident.lock().unwrap_or_else(PoisonError::into_inner);
+        // The second time with a new shell: the container may have been started again since the last question.
+        for _ in 0..2 {
+            match resident.get_or_insert_with(|| Resident::start(&self.db())).ask(database, sql) {
+                Answer::Printed(text) => return text.trim_end().to_owned(),
+                Answer::Failed(text) => panic!("{sql}\nfailed in {database}:\n{text}"),
+                Answer::NotHeard => *resident = None,
+            }
+        }
+        panic!("{} takes no SQL", self.db());
     }
 
     /// Runs SQL in the database `postgres`.
@@ -154,7 +166,8 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        if self.private {
+        *self.resident.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
+        if self.private && !self.compose(&["down", "-v", "-t", "2"]).status.success() {
             // Paused containers cannot be stopped.
             let _ = self.compose(&["unpause"]);
             let _ = self.compose(&["down", "-v", "-t", "2"]);
