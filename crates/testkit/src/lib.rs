@@ -28,7 +28,7 @@ pub use folder::ScriptedFolder;
 pub use memory::MemoryRepository;
 pub use recorder::Recorder;
 pub use script::{Script, Step};
-pub use site::{ScriptedSite, SiteDatabase, SiteFault, SiteOperation};
+pub use site::{ScriptedSite, SiteDatabase, SiteFault, SiteOperation, SiteSession};
 pub use specs::{START, failed_head, manifest, profile, recipe, unfinished};
 pub use stack::{Call, ScriptedStack};
 pub use supakeep_model::sample::head;

@@ -11,7 +11,7 @@ use supakeep_flow::ports::{
 };
 use supakeep_model::code::Code;
 use supakeep_model::secret::Secret;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +48,14 @@ pub enum SiteOperation {
     Open,
     /// Rows are put into a database.
     Rows,
+    /// A session that is fed a script is opened.
+    SessionOpens,
+    /// Such a session begins with rows of a table.
+    SessionRows,
+    /// It says that it has done what it was told.
+    SessionAnswers,
+    /// It is told that this was all.
+    SessionEnds,
     /// A scratch server is made.
     MakeScratch,
     /// It is removed.
@@ -78,6 +86,17 @@ pub struct SiteDatabase {
     pub own_settings: Vec<String>,
 }
 
+/// A session that was fed a script.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SiteSession {
+    /// Whether it goes on.
+    pub is_open: bool,
+    /// What it was told, but for rows.
+    pub told: String,
+    /// The rows that it has stored: all of a `COPY`, or none.
+    pub rows: Vec<String>,
+}
+
 struct State {
     services: Vec<Service>,
     databases: BTreeMap<String, SiteDatabase>,
@@ -88,6 +107,7 @@ struct State {
     unwell: Vec<String>,
     /// The services that are being stopped or started now, and those that have been since there was none.
     under_way: usize,
+    sessions: Vec<SiteSession>,
     group: Vec<String>,
     groups: Vec<Vec<String>>,
 }
@@ -99,6 +119,7 @@ pub struct ScriptedSite {
     server: Arc<dyn Server>,
     state: Arc<Mutex<State>>,
     killed: Arc<Notify>,
+    died: Arc<Notify>,
     cancel: Arc<Mutex<CancellationToken>>,
 }
 
@@ -124,6 +145,7 @@ impl ScriptedSite {
             fault: None,
             unwell: Vec::new(),
             under_way: 0,
+            sessions: Vec::new(),
             group: Vec::new(),
             groups: Vec::new(),
         };
@@ -132,6 +154,7 @@ impl ScriptedSite {
             server: stack.server(),
             state: Arc::new(Mutex::new(state)),
             killed: Arc::default(),
+            died: Arc::default(),
             cancel: Arc::default(),
         }
     }
@@ -159,6 +182,11 @@ impl ScriptedSite {
     /// The services that were stopped or started, those in one group that were at the same time.
     pub fn groups(&self) -> Vec<Vec<String>> {
         self.lock().groups.clone()
+    }
+
+    /// The sessions that were fed a script, in the order in which they were opened.
+    pub fn sessions(&self) -> Vec<SiteSession> {
+        self.lock().sessions.clone()
     }
 
     /// This service is never well when it is started.
@@ -223,6 +251,7 @@ impl ScriptedSite {
             let fault = fault.map(|(_, _, fault)| fault);
             if fault == Some(SiteFault::Dies) {
                 state.is_dead = true;
+                self.died.notify_waiters();
             }
             fault
         };
@@ -422,7 +451,7 @@ impl Site for ScriptedSite {
         self.must_live()?;
         let mut text = String::new();
         let read = input.stored.read_to_string(&mut text).await;
-        read.map_err(|error| StackError::new(Code::RepositoryIo, error.to_string()))?;
+        read.map_err(unread)?;
         if text.contains(ROLES_DONE) {
             self.note(SiteOperation::Globals, "").await?;
             return Ok(format!("{ROLES_DONE}\n"));
@@ -451,7 +480,7 @@ impl Site for ScriptedSite {
         self.must_live()?;
         let mut text = String::new();
         let read = input.stored.read_to_string(&mut text).await;
-        read.map_err(|error| StackError::new(Code::RepositoryIo, error.to_string()))?;
+        read.map_err(unread)?;
         // What is loaded, so that a test can see what is and what is not.
         let loaded = text.lines().filter(|line| line.starts_with("COPY ")).collect::<Vec<_>>().join(" ");
         self.note(SiteOperation::Rows, &format!("{database}: {loaded}")).await?;
@@ -460,11 +489,20 @@ impl Site for ScriptedSite {
 
     async fn psql_session(
         &self,
-        _database: &str,
-        _script: Stored,
-        _output: OnOutput<'_>,
+        database: &str,
+        script: Stored,
+        output: OnOutput<'_>,
     ) -> Result<String, StackError> {
-        Err(StackError::new(Code::Internal, "no dump of a test is long enough for this"))
+        let died = self.died.notified();
+        self.must_live()?;
+        self.note(SiteOperation::SessionOpens, database).await?;
+        let session = OpenSession::new(self.clone());
+        // All sessions of a server end with it, whatever they wait for.
+        tokio::select! {
+            biased;
+            () = died => self.must_live().map(|()| String::new()),
+            ended = session.run(script, output) => ended.map(|()| String::new()),
+        }
     }
 
     async fn place(&self, _files: Vec<Placed<'_>>, _progress: OnProgress<'_>) -> Result<(), StackError> {
@@ -501,6 +539,69 @@ impl Elevation for Watcher {
         self.0.lock().is_superuser = false;
         Ok(())
     }
+}
+
+/// A session until it is dropped.
+struct OpenSession {
+    site: ScriptedSite,
+    number: usize,
+}
+
+impl OpenSession {
+    fn new(site: ScriptedSite) -> OpenSession {
+        let mut state = site.lock();
+        let number = state.sessions.len();
+        state.sessions.push(SiteSession { is_open: true, ..SiteSession::default() });
+        drop(state);
+        OpenSession { site, number }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut SiteSession)) {
+        change(&mut self.site.lock().sessions[self.number]);
+    }
+
+    /// Does what psql does, as far as a restore relies on it.
+    async fn run(&self, script: Stored, output: OnOutput<'_>) -> Result<(), StackError> {
+        let mut lines = BufReader::new(script).lines();
+        let mut rows: Option<Vec<String>> = None;
+        while let Some(line) = lines.next_line().await.map_err(unread)? {
+            match &mut rows {
+                Some(stored) if line == "\\." => {
+                    let stored = std::mem::take(stored);
+                    self.change(|session| session.rows.extend(stored));
+                    rows = None;
+                    continue;
+                }
+                Some(rows) => {
+                    rows.push(line);
+                    continue;
+                }
+                None => self.change(|session| session.told.extend([line.as_str(), "\n"])),
+            }
+            if line == "\\q" {
+                return self.site.note(SiteOperation::SessionEnds, &self.number.to_string()).await;
+            } else if line.starts_with("COPY ") && line.ends_with(" FROM stdin;") {
+                self.site.note(SiteOperation::SessionRows, &self.number.to_string()).await?;
+                rows = Some(Vec::new());
+            } else if let Some(word) = line.strip_prefix("SELECT '").and_then(|rest| rest.strip_suffix("';"))
+            {
+                self.site.note(SiteOperation::SessionAnswers, &self.number.to_string()).await?;
+                output(format!("{word}\n").as_bytes());
+            }
+        }
+        // It waits for more: a script says itself that it is over.
+        std::future::pending().await
+    }
+}
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        self.change(|session| session.is_open = false);
+    }
+}
+
+fn unread(error: std::io::Error) -> StackError {
+    StackError::new(Code::RepositoryIo, error.to_string())
 }
 
 struct ScriptedScratch(ScriptedSite);
