@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use supakeep_flow::kill_point::SECTION_POINTS;
 use supakeep_tests::{Keeper, Pg, Stack, wait_for};
 
 /// More rows than one session is given.
@@ -9,28 +10,57 @@ const LARGE: &str = "CREATE TABLE public.large (id int PRIMARY KEY, body text);
 INSERT INTO public.large SELECT n, repeat(md5(n::text), 3) || E'\\n\\t\\\\.' FROM generate_series(1, 400000) AS n;
 CREATE INDEX ON public.large (body);";
 
-/// The look-alike has large objects too, which go another way in an archive.
+const RESTORE: [&str; 5] = ["restore", "--yes", "--no-safety-backup", "--jobs", "3"];
+const COUNTS: &str = "SELECT count(*), count(DISTINCT id) FROM public.large";
+
 #[test]
-fn a_large_table_is_fed_by_several_sessions() {
-    for (pg, format) in [(Pg::V15, "plain"), (Pg::V17, "custom"), (Pg::V15, "custom"), (Pg::V17, "plain")] {
-        let stack = Stack::private(pg, &["db"]);
-        stack.sql(LARGE);
-        let keeper = Keeper::new(&stack)
-            .with("SUPAKEEP_STACK__DATABASES", "postgres")
-            .with("SUPAKEEP_DUMP__FORMAT", format);
+fn a_large_table_is_fed_by_several_sessions_on_15() {
+    fed_by_several_sessions(Pg::V15);
+}
+
+#[test]
+fn a_large_table_is_fed_by_several_sessions_on_17() {
+    fed_by_several_sessions(Pg::V17);
+}
+
+/// The look-alike has large objects too, which go another way in an archive.
+fn fed_by_several_sessions(pg: Pg) {
+    let stack = Stack::private(pg, &["db"]);
+    stack.sql(LARGE);
+    let mut keeper = Keeper::new(&stack).with("SUPAKEEP_STACK__DATABASES", "postgres");
+    let large_objects =
+        "SELECT string_agg(oid || md5(lo_get(oid)), ' ' ORDER BY oid) FROM pg_largeobject_metadata";
+    let objects = stack.sql(large_objects);
+    for format in ["plain", "custom"] {
+        keeper.set("SUPAKEEP_DUMP__FORMAT", format);
         let id = keeper.backup(&[]);
-        stack.sql(
-            "DELETE FROM public.large WHERE id % 2 = 0; SELECT lo_unlink(oid) FROM pg_largeobject_metadata;",
-        );
-        let restore = ["restore", &id, "--yes", "--no-safety-backup", "--jobs", "3"];
-        keeper.run(&restore).ok();
-        assert_eq!(stack.sql("SELECT count(*), count(DISTINCT id) FROM public.large"), "400000|400000");
-        let sessions = stack.sql("SELECT count(DISTINCT xmin::text) FROM public.large");
-        assert_eq!(sessions, "3", "a transaction each, {format} of {}", pg.major());
-        assert!(
-            !stack.exec(&["test", "-e", "/tmp/supakeep-restore"]).status.success(),
-            "nothing stays placed"
-        );
+        let damage = || {
+            stack.sql("DELETE FROM public.large WHERE id % 2 = 0; SELECT lo_unlink(oid) FROM pg_largeobject_metadata;")
+        };
+        damage();
+        keeper.run(&[&RESTORE[..], &[&id]].concat()).ok();
+        let is_whole = || {
+            assert_eq!(stack.sql(COUNTS), "400000|400000");
+            assert_eq!(stack.sql(large_objects), objects);
+            let sessions = stack.sql("SELECT count(DISTINCT xmin::text) FROM public.large");
+            assert_eq!(sessions, "3", "a transaction each, {format} of {}", pg.major());
+            let placed = stack.exec(&["test", "-e", "/tmp/supakeep-restore"]);
+            assert!(!placed.status.success(), "nothing stays placed");
+        };
+        is_whole();
+        if format == "plain" {
+            continue;
+        }
+        for point in SECTION_POINTS {
+            damage();
+            keeper.set("SUPAKEEP_KILL_AT", point);
+            let ended = keeper.run(&[&RESTORE[..], &[&id]].concat());
+            assert_eq!(ended.code(), -1, "{point}: {}", ended.stderr);
+            keeper.set("SUPAKEEP_KILL_AT", "");
+            assert_eq!(keeper.refused(&["backup"]), (1, "restore-unfinished".into()), "{point}");
+            keeper.run(&[&RESTORE[..], &["--resume"]].concat()).ok();
+            is_whole();
+        }
     }
 }
 
@@ -62,7 +92,7 @@ fn a_session_that_is_lost_ends_all_of_them_and_the_restore_can_be_finished() {
             stack.sql_in("template1", sessions) == "0"
         });
         keeper.run(&["restore", "--resume", "--yes"]).ok();
-        assert_eq!(stack.sql("SELECT count(*), count(DISTINCT id) FROM public.large"), "400000|400000");
+        assert_eq!(stack.sql(COUNTS), "400000|400000");
     }
 }
 

@@ -35,6 +35,9 @@ pub const RESTORE_POINTS: [&str; 9] = [
     "restore-started",
 ];
 
+/// Between the sections of a large custom archive, which are restored one after the other.
+pub const SECTION_POINTS: [&str; 2] = ["restore-definitions", "restore-rows"];
+
 /// Every point of a drill's own.
 pub const DRILL_POINTS: [&str; 2] = ["drill-made", "drill-restored"];
 

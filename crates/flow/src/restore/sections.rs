@@ -19,6 +19,7 @@ use super::fan;
 use crate::failure::Failure;
 use crate::inspect::InspectError;
 use crate::inspect::archive::{Rest, Sections};
+use crate::kill_point::kill_point;
 use crate::ports::{ArchiveRestore, OnProgress, OpenOnce, Placed, Section, Site, Stored};
 
 /// Bytes read at a time: they may be ten times as many when they are decompressed.
@@ -59,8 +60,10 @@ pub(super) async fn restore(
     place(site, contents, progress).await?;
     let of = |section, entries| ArchiveRestore { archive: ARCHIVE.to_owned(), jobs, entries, section };
     site.pg_restore(database, &of(Some(Section::PreData), Vec::new())).await?;
+    kill_point("restore-definitions");
     let (script, rest) = go_on(archive, sections, script);
     fan::fill(site, database, script, jobs, progress).await?;
+    kill_point("restore-rows");
     let rest = rest.await.map_err(|error| unreadable(io::Error::other(error)))?.map_err(unreadable)?;
     match rest.archive {
         Some(archive) => place(site, archive, &|_| {}).await?,
