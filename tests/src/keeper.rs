@@ -33,12 +33,21 @@ impl Keeper {
             .with("SUPAKEEP_REPOSITORY__MIN_FREE", "1MiB")
             .with("SUPAKEEP_STACK__PROJECT", project)
             .with("SUPAKEEP_STACK__WAIT", "10s")
+            // The look-alike's folder is one of this repository. Tests of files say so.
+            .with("SUPAKEEP_PARTS", "database")
     }
 
     /// With a variable set.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Keeper {
         self.set(name, value);
+        self
+    }
+
+    /// Without a variable.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Keeper {
+        self.environment.retain(|(other, _)| other != name);
         self
     }
 

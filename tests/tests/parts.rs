@@ -1,4 +1,7 @@
-//! Edge functions and configuration: a real folder, a real stack, and the programs that a person would use.
+//! Files in backups: real folders, a real stack, and the programs that a person would use.
+
+#[path = "parts/storage.rs"]
+mod storage;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,6 +16,8 @@ use supakeep_model::parts::PartName;
 use supakeep_tests::{Keeper, Pg, Stack, run};
 
 const PASSWORD: &str = "a-password-of-some-length";
+
+const WITH_FOLDER: [PartName; 3] = [PartName::Database, PartName::Functions, PartName::Config];
 
 /// A stack's folder as people have them.
 fn make(folder: &Path) {
@@ -56,14 +61,16 @@ fn a_stacks_folder_is_in_the_backup_and_comes_out_of_it_with_tar() {
     let stack = Stack::shared(Pg::V17);
     let folder = tempfile::tempdir().expect("a temporary folder");
     make(folder.path());
-    let keeper = Keeper::new(&stack).with("SUPAKEEP_STACK__FOLDER", &folder.path().display().to_string());
+    let keeper = Keeper::new(&stack)
+        .with("SUPAKEEP_STACK__FOLDER", &folder.path().display().to_string())
+        .with("SUPAKEEP_PARTS", "database,functions,config");
     let checked = keeper.run(&["check"]).ok().text();
-    assert!(checked.contains("functions and config can be packed"), "{checked}");
+    assert!(checked.contains("functions, config can be packed"), "{checked}");
     let taken = keeper.run(&["backup", "before-parts"]).ok();
     assert!(taken.stderr.contains(".env: kept without its 1 secrets, as .env.redacted"), "{}", taken.stderr);
     let id = keeper.ids().remove(0);
     let manifest = keeper.manifest(&id);
-    assert_eq!((manifest.head.outcome, &manifest.head.parts[..]), (Outcome::Complete, &PartName::ALL[..]));
+    assert_eq!((manifest.head.outcome, &manifest.head.parts[..]), (Outcome::Complete, &WITH_FOLDER[..]));
     keeper.run(&["verify", &id]).ok();
     let info = keeper.run(&["info", &id]).ok().text();
     assert!(info.contains("functions.tar.gz") && info.contains("database, functions, config"), "{info}");
@@ -86,6 +93,8 @@ fn a_stacks_folder_is_in_the_backup_and_comes_out_of_it_with_tar() {
         let mut expected = vec![
             only(folder.path(), "", ".env"),
             only(out.path(), "", ".env.redacted"),
+            only(folder.path(), "", "docker-compose.override.yml"),
+            only(out.path(), "", "docker-compose.override.yml.redacted"),
             only(folder.path(), "/volumes", "db"),
             only(folder.path(), "/volumes", "storage"),
         ];
@@ -130,7 +139,7 @@ fn a_part_that_is_named_and_not_there_is_a_failure_and_else_a_warning() {
         .with("SUPAKEEP_STACK__FOLDER", &empty.path().display().to_string())
         .with("SUPAKEEP_PROFILES__DAILY__PARTS", "database,functions");
     let (exit, code) = keeper.refused(&["backup", "--profile", "daily"]);
-    assert_eq!((exit, code.as_str()), (1, Code::StackFolderMissing.as_str()));
+    assert_eq!((exit, code.as_str()), (1, Code::FilesMissing.as_str()));
     let checked = keeper.run(&["check"]);
     assert_eq!(checked.code(), 1);
     assert!(checked.text().contains("there is no volumes/functions"), "{}", checked.text());
@@ -139,6 +148,9 @@ fn a_part_that_is_named_and_not_there_is_a_failure_and_else_a_warning() {
         keeper.with("SUPAKEEP_STACK__FOLDER", "/nowhere").with("SUPAKEEP_PROFILES__DAILY__PARTS", "database");
     let id = keeper.backup(&["--profile", "daily"]);
     assert_eq!(keeper.manifest(&id).head.warnings, Vec::<String>::new());
+    let id = keeper.backup(&["--parts", "database"]);
+    assert_eq!(keeper.manifest(&id).head.warnings, Vec::<String>::new());
+    let keeper = keeper.without("SUPAKEEP_PARTS");
     let id = keeper.backup(&[]);
     let warnings = keeper.manifest(&id).head.warnings;
     assert!(warnings.iter().any(|warning| warning.contains("/nowhere cannot be opened")), "{warnings:?}");
@@ -146,5 +158,5 @@ fn a_part_that_is_named_and_not_there_is_a_failure_and_else_a_warning() {
     let keeper = keeper.with("SUPAKEEP_PROFILES__DAILY__PARTS", "database,redis");
     let said = keeper.run(&["config"]);
     assert_eq!(said.code(), 2);
-    assert!(said.stderr.contains("there are database, functions, config"), "{}", said.stderr);
+    assert!(said.stderr.contains("there are database, storage, functions, config"), "{}", said.stderr);
 }

@@ -18,8 +18,10 @@ use supakeep_model::profile::Profile;
 #[cfg(test)]
 mod alert_rules;
 mod gauges;
+mod storage;
 
 use gauges::{ProfileGauges, RepositoryGauges};
+use storage::StorageGauges;
 
 /// In front of every name.
 const PREFIX: &str = "supabase_backup_";
@@ -37,6 +39,7 @@ pub(crate) struct Metrics {
     pruned: IntCounter,
     errors: IntCounterVec,
     profile: ProfileGauges,
+    storage: StorageGauges,
     repository: RepositoryGauges,
 }
 
@@ -94,6 +97,7 @@ impl Metrics {
             ),
             errors,
             profile: ProfileGauges::register(&registry),
+            storage: StorageGauges::register(&registry),
             repository: RepositoryGauges::register(&registry),
             registry,
         }
@@ -103,6 +107,7 @@ impl Metrics {
     pub(crate) fn render(&self, catalog: &Catalog, health: &Health, now: OffsetDateTime) -> String {
         for profile in &health.profiles {
             self.profile.set(profile, catalog, now);
+            self.storage.set(&profile.profile, catalog, now);
         }
         self.repository.set(&health.repository, catalog);
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use supakeep_flow::ports::{ComposeFiles, DatabaseFacts, ServerFacts};
+use supakeep_flow::ports::{DatabaseFacts, ServerFacts};
 use supakeep_model::manifest::{DatabaseRecord, Extension, Setting};
 use supakeep_model::manifest_head::StackRecord;
 use time::OffsetDateTime;
@@ -54,7 +54,8 @@ FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace), \
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
 JOIN pg_class r ON r.oid = pg_partition_root(c.oid) JOIN pg_namespace rn ON rn.oid = r.relnamespace \
 WHERE c.relispartition AND c.relkind = 'r'), \
-'has_vault', to_regclass('vault.secrets') IS NOT NULL);";
+'has_vault', to_regclass('vault.secrets') IS NOT NULL, \
+'has_objects', to_regclass('storage.objects') IS NOT NULL);";
 
 /// How many secrets need the root key.
 pub(crate) const VAULT_QUERY: &str = "SELECT count(*) FROM vault.secrets;";
@@ -77,7 +78,7 @@ pub(crate) struct ServerAnswer {
 const FIRST_WITH_ZSTD: u32 = 160_000;
 
 impl ServerAnswer {
-    pub(crate) fn into_facts(self, record: StackRecord, compose: ComposeFiles) -> ServerFacts {
+    pub(crate) fn into_facts(self, record: StackRecord) -> ServerFacts {
         let built_with_zstd = self.configure.is_some_and(|options| options.contains("zstd"));
         // Distributors add their own name: `15.8 (Debian 15.8-0+deb12u1)`.
         let server_version = self.version.split(' ').next().unwrap_or_default().to_owned();
@@ -93,7 +94,6 @@ impl ServerAnswer {
             settings: self.settings,
             dumps_zstd: self.version_num >= FIRST_WITH_ZSTD && built_with_zstd,
             is_superuser: self.is_superuser,
-            compose,
         }
     }
 }
@@ -112,6 +112,7 @@ pub(crate) struct SnapshotAnswer {
     extensions: Vec<Extension>,
     partitions: Vec<(String, String, String)>,
     pub(crate) has_vault: bool,
+    has_objects: bool,
 }
 
 impl SnapshotAnswer {
@@ -128,6 +129,7 @@ impl SnapshotAnswer {
             extensions: self.extensions,
             fingerprint: None,
         };
-        DatabaseFacts { record, partitions: BTreeMap::from_iter(partitions), vault_secrets }
+        let partitions = BTreeMap::from_iter(partitions);
+        DatabaseFacts { record, partitions, vault_secrets, has_objects: self.has_objects }
     }
 }

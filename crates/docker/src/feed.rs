@@ -9,6 +9,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use bollard::Docker;
 use supakeep_flow::ports::{Input as Fed, OnOutput, OnProgress, SourceStream as _, StackError};
 use supakeep_model::code::Code;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
@@ -100,11 +101,7 @@ pub(crate) async fn feed_from(
     output: OnOutput<'_>,
 ) -> Result<String, StackError> {
     command.stall = NO_STALL;
-    let nonce = nonce()?;
-    let length = bytes.map_or_else(|| "all".to_owned(), |bytes| bytes.to_string());
-    let started = start(&client.docker, &client.container, &command, SCRIPT, &[&nonce, &length]).await?;
-    let mut stream = ExecStream::new(&client.docker, command, started, &nonce);
-    let mut input = stream.lend_input();
+    let (mut stream, mut input) = begin(&client.docker, &client.container, command, bytes).await?;
     {
         let reading = read(&mut stream, output);
         tokio::pin!(reading);
@@ -121,12 +118,28 @@ pub(crate) async fn feed_from(
     Box::new(stream).finish().await
 }
 
+/// Starts a program that is to be fed `bytes` bytes, or until it ends by itself.
+pub(crate) async fn begin(
+    docker: &Docker,
+    container: &str,
+    command: Command,
+    bytes: Option<u64>,
+) -> Result<(ExecStream, Input), StackError> {
+    let nonce = nonce()?;
+    let length = bytes.map_or_else(|| "all".to_owned(), |bytes| bytes.to_string());
+    let started = start(docker, container, &command, SCRIPT, &[&nonce, &length]).await?;
+    let mut stream = ExecStream::new(docker, command, started, &nonce);
+    let input = stream.lend_input();
+    Ok((stream, input))
+}
+
 /// What the program says within a short while, where it is the cause.
 async fn last_words(reading: impl Future<Output = Result<(), StackError>>) -> Option<StackError> {
     tokio::time::timeout(LAST_WORDS, reading).await.ok()?.err()
 }
 
-async fn write(
+/// Writes `bytes` bytes of what can be read, or all of it.
+pub(crate) async fn write(
     input: &mut Input,
     stored: Source<'_>,
     bytes: Option<u64>,

@@ -14,10 +14,7 @@ use bollard::models::{
     ContainerConfig, ContainerCreateBody, ContainerInspectResponse, HealthConfig, HostConfig, Mount,
     MountType, MountVolumeOptions,
 };
-use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, ListContainersOptionsBuilder, ListVolumesOptionsBuilder,
-    LogsOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptions, StartContainerOptions,
-};
+use bollard::query_parameters::{CreateContainerOptionsBuilder, LogsOptionsBuilder, StartContainerOptions};
 use futures_util::StreamExt as _;
 use supakeep_flow::ports::{Scratch, ScratchSpec, Site, StackError};
 use supakeep_model::code::Code;
@@ -25,8 +22,9 @@ use supakeep_model::secret::Secret;
 use tokio::time::Instant;
 
 use crate::discover::discover;
-use crate::error::{call, call_within};
+use crate::error::call;
 use crate::exec::nonce;
+use crate::remains;
 use crate::server::DockerServer;
 use crate::site::DockerSite;
 use crate::stack::{DockerStack, RootKey, StackSpec};
@@ -42,8 +40,6 @@ const RESTARTING: Duration = Duration::from_secs(300);
 /// Pause between two questions whether it answers. An image may restart its server once more when its
 /// scripts are through: it counts when the same server answers on both sides of a pause.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long removing it may take: its data may be large.
-const REMOVING: Duration = Duration::from_secs(300);
 /// Lines of its log that an error shows.
 const LAST_LINES: &str = "5";
 
@@ -96,7 +92,7 @@ impl DockerScratch {
             call("making a scratch container", docker.create_container(Some(options), body)).await?;
         let made = Self::start(docker, spec, identity, run, &created.id, password).await;
         if made.is_err()
-            && let Err(error) = remove(docker, &created.id).await
+            && let Err(error) = remains::remove(docker, &created.id).await
         {
             tracing::warn!(code = %error.code, "a scratch container stays until the next drill: {error}");
         }
@@ -135,7 +131,7 @@ impl Scratch for DockerScratch {
     }
 
     async fn remove(self: Box<Self>) -> Result<(), StackError> {
-        remove(&self.docker, &self.id).await
+        remains::remove(&self.docker, &self.id).await
     }
 }
 
@@ -257,37 +253,6 @@ async fn last_words(docker: &Docker, id: &str) -> String {
         out.push(String::from_utf8_lossy(line.as_ref()).trim().to_owned());
     }
     if out.is_empty() { "none".to_owned() } else { out.join(" / ") }
-}
-
-/// Removes a container with its volumes; one that is gone, or is going, is fine.
-async fn remove(docker: &Docker, id: &str) -> Result<(), StackError> {
-    let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-    let removing = docker.remove_container(id, Some(options));
-    match call_within(REMOVING, "removing the scratch container", removing).await {
-        Err(error) if error.code == Code::StackNotFound || error.message.contains("in progress") => Ok(()),
-        other => other,
-    }
-}
-
-/// Removes all containers and volumes with the label of this repository.
-pub(crate) async fn sweep(docker: &Docker, identity: &str) -> Result<(), StackError> {
-    let filters = HashMap::from([("label".to_owned(), vec![format!("{LABEL}={identity}")])]);
-    let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-    let listed = call("listing scratch containers", docker.list_containers(Some(options))).await?;
-    for id in listed.into_iter().filter_map(|summary| summary.id) {
-        remove(docker, &id).await?;
-    }
-    // Somebody may have removed a container and left its volumes.
-    let options = ListVolumesOptionsBuilder::default().filters(&filters).build();
-    let listed = call("listing scratch volumes", docker.list_volumes(Some(options))).await?;
-    for volume in listed.volumes.unwrap_or_default() {
-        let removing = docker.remove_volume(&volume.name, None::<RemoveVolumeOptions>);
-        match call_within(REMOVING, "removing a scratch volume", removing).await {
-            Err(error) if error.code != Code::StackNotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

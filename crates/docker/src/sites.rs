@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use bollard::Docker;
 use supakeep_flow::ports::{Scratch, ScratchSpec, Site, Sites, StackError};
 
-use crate::scratch::{DockerScratch, sweep};
+use crate::remains;
+use crate::scratch::{DockerScratch, LABEL};
 use crate::services::host_of;
 use crate::site::DockerSite;
 use crate::stack::{DockerStack, StackSpec};
@@ -42,6 +43,6 @@ impl Sites for DockerSites {
     }
 
     async fn sweep(&self) -> Result<(), StackError> {
-        sweep(&self.docker, &self.identity).await
+        remains::sweep(&self.docker, LABEL, &self.identity).await
     }
 }

@@ -42,6 +42,17 @@ impl Snapshot for DockerSnapshot {
         Ok(Box::new(run(&self.client.docker, &self.client.container, command).await?))
     }
 
+    async fn rows(&mut self, query: &str) -> Result<Box<dyn SourceStream>, StackError> {
+        let snapshot = format!("SET TRANSACTION SNAPSHOT '{}'", self.name);
+        let copy = format!("COPY ({query}) TO STDOUT");
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        let unlimited = "SET statement_timeout = 0";
+        let arguments = ["-c", unlimited, "-c", begin, "-c", &snapshot, "-c", &copy];
+        let mut command = self.client.psql(&self.facts.record.name, &arguments);
+        command.stall = self.client.spec.stall;
+        Ok(Box::new(run(&self.client.docker, &self.client.container, command).await?))
+    }
+
     async fn close(self: Box<Self>) -> Result<(), StackError> {
         self.session.close().await
     }

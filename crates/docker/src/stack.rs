@@ -5,17 +5,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bollard::Docker;
 use bollard::models::{ContainerInspectResponse, HealthStatusEnum};
-use supakeep_flow::ports::{ComposeFiles, Server, Stack, StackError};
+use supakeep_flow::ports::{Server, Stack, StackError};
 use supakeep_model::code::Code;
 use supakeep_model::manifest_head::StackRecord;
 use supakeep_model::secret::Secret;
 use tokio::time::Instant;
 
-use crate::discover::{
-    CONFIG_FILES_LABEL, ENVIRONMENT_FILE_LABEL, PROJECT_LABEL, Target, WORKING_DIR_LABEL, discover,
-};
+use crate::discover::{PROJECT_LABEL, Target, WORKING_DIR_LABEL, discover};
 use crate::error::call;
 use crate::facts::{ServerAnswer, server_query};
+use crate::layout::config_files;
 use crate::psql::Client;
 use crate::server::DockerServer;
 
@@ -99,7 +98,7 @@ impl DockerStack {
         let client =
             Client { docker: self.docker.clone(), container: id, spec: self.spec.clone(), application_name };
         let answer: ServerAnswer = client.ask("template1", &server_query()).await?;
-        let facts = answer.into_facts(record(&self.spec, &container), compose_files(&container));
+        let facts = answer.into_facts(record(&self.spec, &container));
         Ok(DockerServer { client, facts, family: self.family.clone() })
     }
 }
@@ -176,22 +175,8 @@ fn record(spec: &StackSpec, container: &ContainerInspectResponse) -> StackRecord
         image: config.image.unwrap_or_default(),
         image_id: container.image.clone().unwrap_or_default(),
         working_dir: labels.get(WORKING_DIR_LABEL).cloned(),
+        compose_files: config_files(container),
         ..StackRecord::default()
-    }
-}
-
-/// What compose has written down of the files that it was given.
-fn compose_files(container: &ContainerInspectResponse) -> ComposeFiles {
-    let labels = container.config.as_ref().and_then(|config| config.labels.as_ref());
-    let label = |name: &str| labels.and_then(|labels| labels.get(name)).filter(|value| !value.is_empty());
-    let list = |name: &str| {
-        let files = label(name).into_iter().flat_map(|value| value.split(','));
-        files.map(str::trim).filter(|file| !file.is_empty()).map(str::to_owned).collect()
-    };
-    ComposeFiles {
-        working_dir: label(WORKING_DIR_LABEL).cloned(),
-        config_files: list(CONFIG_FILES_LABEL),
-        environment_files: list(ENVIRONMENT_FILE_LABEL),
     }
 }
 

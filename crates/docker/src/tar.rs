@@ -31,9 +31,15 @@ pub(crate) struct Tar<'a> {
     /// How much padding follows the content.
     padding: usize,
     is_ended: bool,
+    mode: &'static [u8; 8],
 }
 
 impl<'a> Tar<'a> {
+    /// Packs programs: they can be executed.
+    pub(crate) fn of_programs(files: Vec<Placed<'a>>) -> Result<Tar<'a>, StackError> {
+        Ok(Tar { mode: b"0000700\0", ..Tar::of(files)? })
+    }
+
     /// Packs these files. An error is a name that does not fit.
     pub(crate) fn of(files: Vec<Placed<'a>>) -> Result<Tar<'a>, StackError> {
         if let Some(file) = files.iter().find(|file| file.name.len() > MAX_NAME) {
@@ -48,6 +54,7 @@ impl<'a> Tar<'a> {
             content: None,
             padding: 0,
             is_ended: false,
+            mode: b"0000600\0",
         })
     }
 
@@ -59,7 +66,7 @@ impl<'a> Tar<'a> {
     /// Begins the next file, or the end; `false` after that.
     fn go_on(&mut self) -> io::Result<bool> {
         if let Some(Placed { name, bytes, open }) = self.files.next() {
-            self.words = Cursor::new(header(&name, bytes));
+            self.words = Cursor::new(header(&name, bytes, self.mode));
             self.content = Some(open().map_err(io::Error::other)?.take(bytes));
             self.padding = (bytes.next_multiple_of(BLOCK) - bytes) as usize;
             return Ok(true);
@@ -97,11 +104,11 @@ impl AsyncRead for Tar<'_> {
 }
 
 /// The header of a plain file that only its owner may read, as POSIX describes it (`ustar`).
-fn header(name: &str, bytes: u64) -> Vec<u8> {
+fn header(name: &str, bytes: u64, mode: &[u8; 8]) -> Vec<u8> {
     let mut out = vec![0_u8; BLOCK as usize];
     let mut put = |at: usize, text: &[u8]| out[at..at + text.len()].copy_from_slice(text);
     put(0, name.as_bytes());
-    put(100, b"0000600\0");
+    put(100, mode);
     put(108, b"0000000\0");
     put(116, b"0000000\0");
     if bytes <= MAX_OCTAL {
@@ -178,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_file_longer_than_octal_digits_can_tell_has_its_length() {
-        let header = header("a", MAX_OCTAL + 1);
+        let header = header("a", MAX_OCTAL + 1, b"0000600\0");
         assert_eq!(header[124..136], [0x80, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0]);
     }
 

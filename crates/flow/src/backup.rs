@@ -1,15 +1,18 @@
 //! One backup from end to end.
 
+mod aside;
 mod draft;
 mod dump;
 mod files;
+mod known;
+mod objects;
 mod source;
 
 use std::sync::Arc;
 
 use supakeep_model::Duration;
 use supakeep_model::code::Code;
-use supakeep_model::dump::DumpSpec;
+use supakeep_model::dump::{Compression, DumpSpec};
 use supakeep_model::event::{Phase, RunEvent, RunRef};
 use supakeep_model::gate::{GateSpec, suspicions};
 use supakeep_model::health::needed_bytes;
@@ -26,9 +29,10 @@ use tokio_util::sync::CancellationToken;
 use crate::cancel::Limits;
 use crate::failure::Failure;
 use crate::kill_point::kill_point;
-use crate::ports::{Clock, FailedFiles, Observer, Repository, RunLock, Server, Stack, StackFolder, Staging};
+use crate::ports::{Clock, FailedFiles, Observer, Porters, Repository, RunLock, Server, Stack, Staging};
 use crate::verify::verify;
 use draft::Draft;
+pub use files::possible_files;
 pub use source::{TransportChoice, possible};
 
 /// How long ending a run's sessions on the server may take, after the run itself has failed.
@@ -57,6 +61,8 @@ pub struct BackupSpec {
     pub databases: Vec<String>,
     /// What it is to hold.
     pub parts: Parts,
+    /// How the storage service's files are kept.
+    pub storage: StorageSpec,
     /// How dumps travel.
     pub transport: TransportChoice,
     /// How many threads compress.
@@ -73,6 +79,21 @@ pub struct BackupSpec {
     pub deadline: Duration,
     /// What makes it.
     pub build: Build,
+}
+
+/// How the storage service's files are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StorageSpec {
+    /// How the archive is compressed: pictures and films are compressed already.
+    pub compression: Compression,
+    /// After so many backups all files are stored again; 1 stores them with each.
+    pub full_every: u32,
+}
+
+impl Default for StorageSpec {
+    fn default() -> Self {
+        StorageSpec { compression: Compression::Zstd(1), full_every: 30 }
+    }
 }
 
 /// Tells the commit that the stack's folder is at, where that is known. It is asked for every backup: stacks
@@ -103,8 +124,8 @@ impl std::fmt::Debug for CommitOf {
 pub struct Ports {
     /// The stack.
     pub stack: Arc<dyn Stack>,
-    /// The folder it was made from.
-    pub folder: Arc<dyn StackFolder>,
+    /// Whoever carries its files.
+    pub porters: Arc<dyn Porters>,
     /// The repository.
     pub repository: Arc<dyn Repository>,
     /// The time.
@@ -185,16 +206,20 @@ async fn make(
         draft.head.warnings.push(format!("database {name} is not in this backup: it takes no connections"));
     }
     // Before a dump that may take hours: what is wanted and not there is a failure.
-    let files = files::find(spec, ports, server.facts()).await?;
-    draft.head.warnings.extend(files.notes.iter().cloned());
+    let mut files = files::plan(&spec.parts, &*ports.porters).await?;
+    draft.head.warnings.append(&mut files.notes);
     let mut staging = ports.repository.stage(&draft.head.id)?;
     let dumping = dump::Dumping { spec, ports, server };
     dumping.globals(draft, &mut *staging).await?;
+    let mut objects = None;
     for database in &databases {
-        dumping.database(draft, &mut *staging, database).await?;
+        let wants_objects = objects.is_none() && files.storage_prefix().is_some();
+        let rows = dumping.database(draft, &mut *staging, database, wants_objects).await?;
+        objects = objects.or(rows);
     }
     dumping.root_key(draft, &mut *staging).await?;
-    dumping.files(draft, &mut *staging, &files).await?;
+    // After the dump: a file that comes between is one that no row tells of, and none is missing.
+    dumping.files(draft, &mut *staging, &mut files, objects).await?;
     draft.finish_dump(spec.zone.local(ports.clock.now()));
     kill_point("backup-dumped");
     Ok(staging)

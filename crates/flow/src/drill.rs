@@ -38,8 +38,8 @@ use crate::failure::Failure;
 use crate::kill_point::kill_point;
 use crate::ports::{Clock, Observer, Repository, Scratch, ScratchSpec, Site, Sites};
 use crate::restore::{
-    DatabaseReport, Making, RestoreSpec, as_superuser, compare_database, fits, open_database, own_settings,
-    restore_globals, root_key,
+    DatabaseReport, FilesWish, Making, RestoreSpec, as_superuser, compare_database, fits, open_database,
+    own_settings, restore_globals, root_key,
 };
 use crate::verify::verify;
 pub use checks::CheckSpec;
@@ -245,6 +245,7 @@ impl Run<'_> {
         RestoreSpec {
             manifest: manifest.clone(),
             only_database: None,
+            files: FilesWish::default(),
             resume: false,
             safety: None,
             jobs: self.spec.jobs,

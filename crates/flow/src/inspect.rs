@@ -5,8 +5,10 @@
 //! comparable.
 
 use supakeep_model::fingerprint::Fingerprint;
+use supakeep_model::id::BackupId;
 
 pub mod archive;
+pub mod file_index;
 pub mod opaque;
 pub mod select;
 pub mod split;
@@ -18,6 +20,30 @@ pub mod tarball;
 pub struct Inspection {
     /// What the dump holds; `None` for files that are no dump of a database.
     pub fingerprint: Option<Fingerprint>,
+    /// What an index of files tells of; `None` for all else.
+    pub files: Option<FilesTally>,
+}
+
+impl Inspection {
+    /// Of a dump.
+    pub fn of(fingerprint: Fingerprint) -> Inspection {
+        Inspection { fingerprint: Some(fingerprint), ..Inspection::default() }
+    }
+}
+
+/// The sums of an index of files.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FilesTally {
+    /// Files.
+    pub files: u64,
+    /// Their length.
+    pub bytes: u64,
+    /// Files that the index's own backup holds.
+    pub new_files: u64,
+    /// Their length.
+    pub new_bytes: u64,
+    /// The other backups that hold entries of it.
+    pub parents: Vec<BackupId>,
 }
 
 /// Why a dump is not what it should be.

@@ -9,6 +9,7 @@ pub mod failure;
 pub mod folder;
 pub mod inspect;
 pub mod kill_point;
+mod pax;
 pub mod pipeline;
 pub mod ports;
 pub mod prune;

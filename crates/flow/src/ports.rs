@@ -1,18 +1,20 @@
-//! What a run needs from outside: a stack to dump, the folder it was made from, a site to restore into, a repository to write
+//! What a run needs from outside: a stack to dump, porters for its files, a site to restore into, a repository to write
 //! to, a clock, and somebody who listens.
 
 mod clock;
 mod folder;
 mod observer;
+mod porter;
 mod repository;
 mod site;
 mod stack;
 
 pub use clock::Clock;
 pub use folder::{
-    ComposeFiles, Content, Entry, EntryKind, Folder, FolderError, Found, Owner, Seen, StackFolder,
+    Attributes, Content, Entry, EntryKind, Folder, FolderError, Folders, Found, Names, NewFolder, Owner, Seen,
 };
 pub use observer::{Observer, Silent};
+pub use porter::{Access, ComposeFiles, Fed, Layout, Place, Porter, Porters, StorageLayout};
 pub use repository::{
     FailedFiles, Repository, RunLock, Space, StagedFile, StagedFiles, Staging, StoreError, Stored,
 };

@@ -9,7 +9,7 @@ use supakeep_model::profile::Profile;
 use supakeep_model::zone::Zone;
 use supakeep_model::{Duration, OffsetDateTime};
 
-use crate::backup::{BackupSpec, CommitOf, TransportChoice};
+use crate::backup::{BackupSpec, CommitOf, StorageSpec, TransportChoice};
 
 /// What all backups of a stack have in common.
 #[derive(Debug, Clone)]
@@ -20,6 +20,10 @@ pub struct Recipe {
     pub databases: Vec<String>,
     /// How dumps travel.
     pub transport: TransportChoice,
+    /// What a backup without a profile holds.
+    pub parts: Parts,
+    /// How the storage service's files are kept.
+    pub storage: StorageSpec,
     /// How many threads compress.
     pub encoders: usize,
     /// Space below which no backup is started.
@@ -109,7 +113,8 @@ impl Recipe {
             zone: self.zone.clone(),
             dump,
             databases: self.databases.clone(),
-            parts: Parts::default(),
+            parts: self.parts.clone(),
+            storage: self.storage,
             transport: self.transport,
             encoders: self.encoders,
             gate: None,
@@ -141,6 +146,8 @@ mod tests {
             zone: Zone::utc(),
             databases: vec!["postgres".to_owned(), "gone".to_owned()],
             transport: TransportChoice::Auto,
+            parts: Parts::default(),
+            storage: StorageSpec::default(),
             encoders: 1,
             min_free_bytes: 0,
             root_key_required: true,

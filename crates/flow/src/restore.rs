@@ -12,6 +12,7 @@ mod creation;
 mod databases;
 mod elevation;
 mod fan;
+pub(crate) mod files;
 mod foreign;
 mod globals;
 mod outcome;
@@ -32,6 +33,7 @@ use supakeep_model::Duration;
 use supakeep_model::code::Code;
 use supakeep_model::journal::{Journal, Remaining};
 use supakeep_model::manifest::Manifest;
+use supakeep_model::parts::PartName;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +47,7 @@ pub use content::restore_content;
 pub(crate) use content::{files, small};
 pub(crate) use creation::is_own_setting;
 pub(crate) use databases::{Making, literal, open_database, own_settings};
+pub use files::{FilesReport, PlannedFiles, file_parts, plan_files_alone, restore_files};
 pub use foreign::{DUMP, Foreign, ForeignSpec, is_foreign, take_in};
 pub use globals::{GlobalsPlan, plan_globals, restore_globals};
 pub(crate) use globals::{SERVICE_ROLES, root_key, without_password};
@@ -55,6 +58,15 @@ use run::Run;
 pub use saved::save_first;
 pub use sniff::sniff;
 
+/// Which parts that are files are put back with the databases.
+#[derive(Debug, Clone, Default)]
+pub struct FilesWish {
+    /// Which.
+    pub parts: Vec<PartName>,
+    /// Whether a person named them: then it is a problem where they cannot be, else a note.
+    pub is_asked: bool,
+}
+
 /// What is to be restored, and how.
 #[derive(Debug, Clone)]
 pub struct RestoreSpec {
@@ -62,6 +74,8 @@ pub struct RestoreSpec {
     pub manifest: Manifest,
     /// Only this database: roles, root key and the other databases stay as they are.
     pub only_database: Option<String>,
+    /// Which of its parts that are files are put back too.
+    pub files: FilesWish,
     /// Whether the restore that did not end is to be finished: what it has done is not done again.
     pub resume: bool,
     /// How what is there is saved first; `None` where a person said that it need not be.
@@ -140,6 +154,7 @@ pub async fn restore(
             backup: spec.manifest.head.id.clone(),
             safety: run.journal.safety,
             databases,
+            files: run.files,
             duration_seconds: began.elapsed().as_secs_f64(),
         }),
         Err(failure) => Err(RestoreFailure { failure, left: run.put_right().await }),

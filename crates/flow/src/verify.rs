@@ -12,11 +12,12 @@ use supakeep_model::manifest_head::Proof;
 use tokio::time::Instant;
 
 use crate::failure::{io_code, is_of_the_reader};
-use crate::inspect::Inspect;
 use crate::inspect::archive::{Contents, CustomArchive, LargeObject, Rows};
+use crate::inspect::file_index::FileIndex;
 use crate::inspect::opaque::Opaque;
 use crate::inspect::sql::PlainDump;
 use crate::inspect::tarball::Tarball;
+use crate::inspect::{FilesTally, Inspect};
 use crate::ports::{Clock, StoreError, Stored};
 use crate::read_back::read_back;
 
@@ -37,7 +38,8 @@ pub fn inspector(part: Part, format: Format, member: Option<&Member>) -> Box<dyn
         (Part::Database, Format::Directory, Some(Member::LargeObjects) | None) | (Part::RootKey, ..) => {
             Box::new(Opaque)
         }
-        (Part::Functions | Part::Config, ..) => Box::new(Tarball::default()),
+        (Part::Storage | Part::Functions | Part::Config, ..) => Box::new(Tarball::default()),
+        (Part::StorageIndex, ..) => Box::new(FileIndex::default()),
     }
 }
 
@@ -143,9 +145,26 @@ async fn verify_file<'a>(
             {
                 databases.add(database, print);
             }
+            if let Some(tally) = inspection.files {
+                out.extend(files_differ(manifest, &tally));
+            }
         }
     }
     Ok(out)
+}
+
+/// How the sums of an index differ from what was recorded.
+fn files_differ(manifest: &Manifest, found: &FilesTally) -> Option<String> {
+    let head = &manifest.head;
+    let recorded = head.storage.as_ref().map(|storage| FilesTally {
+        files: storage.files,
+        bytes: storage.bytes,
+        new_files: storage.new_files,
+        new_bytes: storage.new_bytes,
+        parents: head.parents.clone(),
+    });
+    let is_equal = recorded.as_ref() == Some(found);
+    (!is_equal).then(|| "the index of files is not the one that was recorded".to_owned())
 }
 
 fn compare(out: &mut Vec<String>, what: &str, recorded: (u64, &String), found: (u64, &String)) {

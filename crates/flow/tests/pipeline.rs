@@ -92,6 +92,10 @@ impl StagedFiles for Disk {
     fn create(&self, _path: &str) -> Result<Box<dyn StagedFile>, StoreError> {
         Ok(Box::new(self.clone()))
     }
+
+    fn remove(&self, _path: &str) -> Result<(), StoreError> {
+        unreachable!("a pipeline removes nothing")
+    }
 }
 
 impl StagedFile for Disk {

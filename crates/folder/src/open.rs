@@ -1,5 +1,6 @@
 //! An open folder, and the walk through it.
 
+use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
@@ -8,7 +9,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, open, openat, readlinkat, statat};
 use rustix::io::Errno;
-use supakeep_flow::ports::{Content, Entry, EntryKind, Folder, Found, Owner, Seen};
+use supakeep_flow::ports::{Attributes, Content, Entry, EntryKind, Folder, Found, Names, Owner, Seen};
+use supakeep_model::file_index::path_order;
+
+use crate::attributes;
 
 /// No link, and no waiting for whoever writes into a pipe that has taken a file's place.
 const READ: OFlags = OFlags::RDONLY
@@ -16,7 +20,7 @@ const READ: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC)
     .union(OFlags::NOCTTY);
-const READ_FOLDER: OFlags = READ.union(OFlags::DIRECTORY);
+pub(crate) const READ_FOLDER: OFlags = READ.union(OFlags::DIRECTORY);
 /// A folder is open for each level.
 const DEEPEST: usize = 100;
 
@@ -54,8 +58,14 @@ impl Folder for OpenFolder {
         statat(at, last, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
-    fn walk(&self, wants: &dyn Fn(&Seen<'_>) -> bool, visit: &mut dyn FnMut(Found<'_>) -> bool) {
-        let mut walk = Walk { wants, visit };
+    fn walk(
+        &self,
+        names: Names,
+        wants: &dyn Fn(&Seen<'_>) -> bool,
+        visit: &mut dyn FnMut(Found<'_>) -> bool,
+    ) {
+        let met = (names == Names::Once).then(HashMap::new);
+        let mut walk = Walk { wants, visit, met };
         // Whoever does not want more has said so; nobody else wants to know.
         let _ = walk.folder(self.folder.as_fd(), &[], 0);
     }
@@ -67,6 +77,8 @@ struct Enough;
 struct Walk<'a> {
     wants: &'a dyn Fn(&Seen<'_>) -> bool,
     visit: &'a mut dyn FnMut(Found<'_>) -> bool,
+    /// The first names of files that have several, by device and number.
+    met: Option<HashMap<(u64, u64), Vec<u8>>>,
 }
 
 impl Walk<'_> {
@@ -86,18 +98,25 @@ impl Walk<'_> {
         if depth == DEEPEST && !names.is_empty() {
             return self.missed(path, "what is in it lies too deep");
         }
-        for name in names {
+        for Name { name, is_folder } in names {
             let inside = if path.is_empty() {
                 name.to_bytes().to_owned()
             } else {
                 [path, b"/", name.to_bytes()].concat()
             };
-            self.entry(folder, &name, &inside, depth)?;
+            self.entry(folder, &name, is_folder, &inside, depth)?;
         }
         Ok(())
     }
 
-    fn entry(&mut self, at: BorrowedFd<'_>, name: &CStr, path: &[u8], depth: usize) -> Result<(), Enough> {
+    fn entry(
+        &mut self,
+        at: BorrowedFd<'_>,
+        name: &CStr,
+        was_folder: bool,
+        path: &[u8],
+        depth: usize,
+    ) -> Result<(), Enough> {
         let stat = match statat(at, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             // Nobody knows what it was: perhaps nothing that is wanted.
@@ -106,6 +125,10 @@ impl Walk<'_> {
         };
         if !(self.wants)(&Seen { path, kind: kind(&stat), bytes: length(&stat) }) {
             return Ok(());
+        }
+        if was_folder != (kind(&stat) == EntryKind::Folder) {
+            // It would be out of order.
+            return self.missed(path, because(Errno::NOTDIR));
         }
         let done = match kind(&stat) {
             EntryKind::Folder => self.sub_folder(at, name, path, depth)?,
@@ -126,7 +149,11 @@ impl Walk<'_> {
             Ok(opened) => opened,
             Err(error) => return Ok(Err(error)),
         };
-        self.visit(Found::Entry(entry(path, &stat, Content::Folder)))?;
+        let attributes = match attributes::of(folder.as_fd()) {
+            Ok(attributes) => attributes,
+            Err(error) => return Ok(Err(error)),
+        };
+        self.visit(Found::Entry(entry(path, &stat, &attributes, Content::Folder)))?;
         self.folder(folder.as_fd(), path, depth + 1)?;
         Ok(Ok(()))
     }
@@ -142,9 +169,23 @@ impl Walk<'_> {
             self.missed(path, "something else has taken its place")?;
             return Ok(Ok(()));
         }
+        let attributes = match attributes::of(file.as_fd()) {
+            Ok(attributes) => attributes,
+            Err(error) => return Ok(Err(error)),
+        };
+        if stat.st_nlink > 1
+            && let Some(met) = &mut self.met
+        {
+            let number = (stat.st_dev, stat.st_ino);
+            if let Some(first) = met.get(&number).cloned() {
+                self.visit(Found::Entry(entry(path, &stat, &attributes, Content::Same(&first))))?;
+                return Ok(Ok(()));
+            }
+            met.insert(number, path.to_owned());
+        }
         let mut file = File::from(file);
         let content = Content::File { bytes: length(&stat), read: &mut file };
-        self.visit(Found::Entry(entry(path, &stat, content)))?;
+        self.visit(Found::Entry(entry(path, &stat, &attributes, content)))?;
         Ok(Ok(()))
     }
 
@@ -153,7 +194,9 @@ impl Walk<'_> {
             Ok(target) => target,
             Err(error) => return Ok(Err(error)),
         };
-        self.visit(Found::Entry(entry(path, stat, Content::Link(target.to_bytes()))))?;
+        // Users' attributes are those of files and folders alone.
+        let none = Attributes::new();
+        self.visit(Found::Entry(entry(path, stat, &none, Content::Link(target.to_bytes()))))?;
         Ok(Ok(()))
     }
 }
@@ -161,16 +204,31 @@ impl Walk<'_> {
 /// Whether the walk goes on, and within whether the entry could be read.
 type Tried = Result<Result<(), Errno>, Enough>;
 
-/// The names in a folder, in the order of their bytes.
-fn names(folder: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
+struct Name {
+    name: CString,
+    is_folder: bool,
+}
+
+/// The names in a folder, in the order of a walk.
+fn names(folder: BorrowedFd<'_>) -> Result<Vec<Name>, Errno> {
     let mut names = Vec::new();
     for entry in Dir::read_from(folder)? {
         let entry = entry?;
-        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-            names.push(entry.file_name().to_owned());
+        if matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            continue;
         }
+        let name = entry.file_name().to_owned();
+        let is_folder = match entry.file_type() {
+            // Not every file system tells.
+            FileType::Unknown => statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW)
+                .is_ok_and(|stat| kind(&stat) == EntryKind::Folder),
+            known => known == FileType::Directory,
+        };
+        names.push(Name { name, is_folder });
     }
-    names.sort_unstable();
+    names.sort_unstable_by(|a, b| {
+        path_order((a.name.to_bytes(), a.is_folder), (b.name.to_bytes(), b.is_folder))
+    });
     Ok(names)
 }
 
@@ -196,10 +254,11 @@ fn length(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or_default()
 }
 
-fn entry<'a>(path: &'a [u8], stat: &Stat, content: Content<'a>) -> Entry<'a> {
+fn entry<'a>(path: &'a [u8], stat: &Stat, attributes: &'a Attributes, content: Content<'a>) -> Entry<'a> {
     let owner = Owner { mode: stat.st_mode & 0o7777, user: stat.st_uid, group: stat.st_gid };
     let modified = (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or_default());
-    Entry { path, owner, modified, content }
+    let changed = (stat.st_ctime, u32::try_from(stat.st_ctime_nsec).unwrap_or_default());
+    Entry { path, owner, modified, changed, attributes, content }
 }
 
 #[cfg(test)]

@@ -14,6 +14,10 @@ pub enum Part {
     Database,
     /// The vault's root key.
     RootKey,
+    /// Files of the storage service, a tar archive: those that no earlier backup holds.
+    Storage,
+    /// The index of all files of the storage service, whichever backup holds them: see [`crate::file_index`].
+    StorageIndex,
     /// Edge functions, a tar archive.
     Functions,
     /// Compose files and what else configures a stack, a tar archive.
@@ -21,9 +25,9 @@ pub enum Part {
 }
 
 impl Part {
-    /// Whether it is files of the stack's folder, and not of its database.
-    pub fn is_of_folder(self) -> bool {
-        matches!(self, Part::Functions | Part::Config)
+    /// Whether it is files of the stack, or tells of them, and not of its database.
+    pub fn is_files(self) -> bool {
+        matches!(self, Part::Storage | Part::StorageIndex | Part::Functions | Part::Config)
     }
 }
 

@@ -113,8 +113,12 @@ codes! {
         "this server's pg_dump cannot do what the profile asks for";
     RootKeyUnreadable "root-key-unreadable" Failed true
         "the vault's root key exists but cannot be read; without it vault secrets cannot be restored. stack.root_key says where it is";
-    StackFolderMissing "stack-folder-missing" Failed false
-        "mount the stack's folder at /stack as deploy/docker-compose.backup.yml does, or say in stack.folder where it is, or take the part out of `parts`";
+    FilesMissing "files-missing" Failed false
+        "say in stack.folder where the stack's folder is, or in stack.storage_folder where the storage service's files are, or take the part out of `parts`";
+    RecoverUnfit "recover-unfit" Failed false
+        "nothing was touched; recover makes a stack where there is none: name an empty folder, and remove what is left of the old stack's containers and volumes";
+    ComposeMissing "compose-missing" Failed false
+        "recover starts the stack with `docker compose`: install Docker Compose v2 where supakeep runs";
     RepositoryMissing "repository-missing" Failed false
         "the folder does not exist: mount it, or correct repository.path";
     RepositoryReadOnly "repository-read-only" Failed false

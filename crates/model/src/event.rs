@@ -20,8 +20,8 @@ pub enum Phase {
     Database,
     /// The vault's root key.
     RootKey,
-    /// Edge functions, and what else is beside the compose file.
-    Folder,
+    /// The stack's files: those of Storage, edge functions, and what else is beside the compose file.
+    Files,
     /// Reading back what was written.
     Verify,
     /// The rename that makes it a backup.
@@ -30,6 +30,8 @@ pub enum Phase {
     Prune,
     /// Stopping the services that write.
     StopServices,
+    /// Putting files back.
+    RestoreFiles,
     /// Restoring roles.
     RestoreGlobals,
     /// Putting the vault's root key in place.
@@ -58,11 +60,12 @@ impl Phase {
             Phase::Globals => "dumping roles",
             Phase::Database => "dumping",
             Phase::RootKey => "copying the vault's root key",
-            Phase::Folder => "packing",
+            Phase::Files => "packing",
             Phase::Verify => "verifying",
             Phase::Commit => "committing",
             Phase::Prune => "pruning",
             Phase::StopServices => "stopping",
+            Phase::RestoreFiles => "restoring the files of",
             Phase::RestoreGlobals => "restoring roles",
             Phase::RestoreRootKey => "placing the vault's root key",
             Phase::RestoreDatabase => "restoring",

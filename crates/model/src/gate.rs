@@ -47,6 +47,11 @@ pub fn suspicions(previous: &Manifest, current: &Manifest, spec: &GateSpec) -> V
         shrunk(&mut out, "size before compression", before, after, "bytes", spec);
     }
     shrunk(&mut out, "rows of all tables", before.rows, after.rows, "rows", spec);
+    if let (Some(before), Some(after)) = (&previous.head.storage, &current.head.storage)
+        && before.files >= spec.min_rows
+    {
+        shrunk(&mut out, "files of storage", before.files, after.files, "files", spec);
+    }
     for database in &previous.databases {
         match current.database(&database.name) {
             None => out.push(format!("database {} is missing", database.name)),
@@ -62,7 +67,7 @@ pub fn suspicions(previous: &Manifest, current: &Manifest, spec: &GateSpec) -> V
 
 /// Without the files of the stack's folder: those that are deleted are no rows.
 fn dump_bytes(manifest: &Manifest) -> u64 {
-    let of_folder = manifest.artifacts.iter().filter(|artifact| artifact.part.is_of_folder());
+    let of_folder = manifest.artifacts.iter().filter(|artifact| artifact.part.is_files());
     let of_folder: u64 = of_folder.map(|artifact| artifact.source_bytes).sum();
     manifest.head.totals.source_bytes.saturating_sub(of_folder)
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 
 use crate::id::BackupId;
+use crate::parts::PartName;
 use crate::secret::Secret;
 
 /// The newest format this version writes.
@@ -20,6 +21,8 @@ pub enum Step {
     SafetyBackup,
     /// Services are being stopped.
     StopServices,
+    /// Files are being put back.
+    Files,
     /// Roles are being restored.
     Globals,
     /// The vault's root key is being put in place.
@@ -86,6 +89,9 @@ pub struct Journal {
     /// The databases, where not all of the backup's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only_database: Option<String>,
+    /// Which of its parts that are files are put back too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<PartName>,
     /// When it began.
     #[serde(with = "time::serde::rfc3339")]
     pub started: OffsetDateTime,
@@ -178,6 +184,7 @@ mod tests {
             format: FORMAT,
             backup: "b_1".parse().expect("a valid id"),
             only_database: None,
+            files: Vec::new(),
             started: OffsetDateTime::UNIX_EPOCH,
             step,
             safety: None,

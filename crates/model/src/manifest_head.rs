@@ -132,6 +132,50 @@ pub struct Totals {
     pub rows: u64,
 }
 
+/// The files of the storage service in a backup, its own and those that earlier ones hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StorageRecord {
+    /// What is in front of a bucket's name in the paths, such as `stub/stub/`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
+    /// Files.
+    pub files: u64,
+    /// Their length.
+    pub bytes: u64,
+    /// Files that this backup itself holds.
+    pub new_files: u64,
+    /// Their length.
+    pub new_bytes: u64,
+    /// How many backups lie between this one and one that holds all files itself, this one included; 0 is one
+    /// that does.
+    #[serde(default)]
+    pub increments: u32,
+    /// How files and the rows of `storage.objects` go together, where both are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<ObjectsRecord>,
+}
+
+/// The rows of `storage.objects` in the dump, compared with the files that were packed after it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ObjectsRecord {
+    /// Rows.
+    pub rows: u64,
+    /// Rows whose file is not there: the service answers these with an error.
+    pub missing: u64,
+    /// Rows whose file is there and has another length.
+    pub other_length: u64,
+    /// Files that no row tells of, and that were there before the dump: room that nothing needs.
+    pub orphaned: u64,
+    /// Files that came after the dump, and that no row in it can tell of.
+    pub newer: u64,
+    /// The first of the missing, as `bucket/name (version)`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing_list: Vec<String>,
+    /// The first of the orphaned, by path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orphaned_list: Vec<String>,
+}
+
 /// The version that made a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Build {
@@ -161,6 +205,9 @@ pub struct StackRecord {
     /// The folder of the compose file on the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_dir: Option<String>,
+    /// The compose files, paths of the host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compose_files: Vec<String>,
     /// The git commit of that folder, where it is one and can be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git_commit: Option<String>,
@@ -215,6 +262,9 @@ pub struct ManifestHead {
     /// Backups whose files this one needs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parents: Vec<BackupId>,
+    /// The files of the storage service, where it holds them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<StorageRecord>,
     /// What it holds; the database alone where it does not say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<PartName>,

@@ -132,9 +132,14 @@ pub fn globals_file(compression: Compression) -> String {
     format!("globals.sql{}", compression.suffix())
 }
 
-/// The archive that holds files of the stack's folder. No dump is called so: theirs end in `.sql` or `.dump`.
+/// The archive that holds files of the stack. No dump is called so: theirs end in `.sql` or `.dump`.
 pub fn archive_file(part: PartName, compression: Compression) -> String {
     format!("{part}.tar{}", compression.suffix())
+}
+
+/// The index of the files of a part.
+pub fn index_file(part: PartName) -> String {
+    format!("{part}.index.jsonl.zst")
 }
 
 /// The folder of a stack below the repository's path. Names that compose and Docker give stay as they

@@ -1,6 +1,7 @@
 //! The parts of a backup, as a profile names them.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub enum PartName {
     /// Roles, databases, the vault's root key. Every backup has it.
     Database,
+    /// The files of the storage service, with their extended attributes.
+    Storage,
     /// Edge functions: `volumes/functions` of the stack's folder.
     Functions,
     /// Compose files, gateway, pooler, and a redacted copy of `.env`.
@@ -18,12 +21,14 @@ pub enum PartName {
 
 impl PartName {
     /// All of them, in the order in which they are made.
-    pub const ALL: [PartName; 3] = [PartName::Database, PartName::Functions, PartName::Config];
+    pub const ALL: [PartName; 4] =
+        [PartName::Database, PartName::Storage, PartName::Functions, PartName::Config];
 
     /// The word in a configuration, a manifest, and the name of a file.
     pub fn as_str(self) -> &'static str {
         match self {
             PartName::Database => "database",
+            PartName::Storage => "storage",
             PartName::Functions => "functions",
             PartName::Config => "config",
         }
@@ -33,6 +38,16 @@ impl PartName {
 impl fmt::Display for PartName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for PartName {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<PartName, String> {
+        let known = PartName::ALL.map(PartName::as_str).join(", ");
+        let found = PartName::ALL.into_iter().find(|part| part.as_str() == name);
+        found.ok_or_else(|| format!("`{name}` is no part of a backup; there are {known}"))
     }
 }
 
@@ -65,11 +80,9 @@ impl Parts {
 
     /// Reads a list of names. The error says which is wrong, and what would be right.
     pub fn parse(names: &[String]) -> Result<Parts, String> {
-        let known = PartName::ALL.map(PartName::as_str).join(", ");
         let mut parts = Vec::new();
         for name in names {
-            let found = PartName::ALL.into_iter().find(|part| part.as_str() == name);
-            let part = found.ok_or_else(|| format!("`{name}` is no part of a backup; there are {known}"))?;
+            let part: PartName = name.parse()?;
             if parts.contains(&part) {
                 return Err(format!("{part} is there twice"));
             }
@@ -111,8 +124,8 @@ mod tests {
         let parts = parse(&["config", "database"]).expect("both are parts");
         assert_eq!(parts, Parts::Named(vec![Database, Config]));
         let wishes = |parts: &Parts| PartName::ALL.map(|part| parts.wish(part));
-        assert_eq!(wishes(&parts), [Wish::Required, Wish::No, Wish::Required]);
-        assert_eq!(wishes(&Parts::default()), [Wish::IfFound; 3]);
+        assert_eq!(wishes(&parts), [Wish::Required, Wish::No, Wish::No, Wish::Required]);
+        assert_eq!(wishes(&Parts::default()), [Wish::IfFound; 4]);
         assert_eq!(Parts::database().wish(Functions), Wish::No);
     }
 
@@ -120,14 +133,14 @@ mod tests {
     fn says_what_would_be_right() {
         let wrong = |names: &[&str]| parse(names).expect_err("it is wrong");
         assert_eq!(
-            wrong(&["database", "storage"]),
-            "`storage` is no part of a backup; there are database, functions, config"
+            wrong(&["database", "redis"]),
+            "`redis` is no part of a backup; there are database, storage, functions, config"
         );
         assert_eq!(wrong(&["database", "config", "config"]), "config is there twice");
         for without in [&["config"][..], &[]] {
             assert_eq!(
                 wrong(without),
-                "every backup has the part database: add it; the others are functions, config"
+                "every backup has the part database: add it; the others are storage, functions, config"
             );
         }
     }

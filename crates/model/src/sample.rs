@@ -29,6 +29,7 @@ pub fn head(id: &str, profile: Option<&str>, started: OffsetDateTime) -> Manifes
         sampled: None,
         copies: vec![],
         parents: vec![],
+        storage: None,
         parts: vec![],
         dump: DumpSpec::default(),
         stack: StackRecord { project: "supabase".into(), ..StackRecord::default() },

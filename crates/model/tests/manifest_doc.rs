@@ -10,8 +10,8 @@ use supakeep_model::fingerprint::{Dialect, Fingerprint, MultisetHash, SequencePr
 use supakeep_model::id::BackupId;
 use supakeep_model::manifest::{DatabaseRecord, Extension, FORMAT, Manifest, Setting, ToolMessage};
 use supakeep_model::manifest_head::{
-    Build, CopyRecord, ManifestHead, Outcome, Proof, RunError, SampleProof, StackRecord, Suspicion, Totals,
-    Trigger,
+    Build, CopyRecord, ManifestHead, ObjectsRecord, Outcome, Proof, RunError, SampleProof, StackRecord,
+    StorageRecord, Suspicion, Totals, Trigger,
 };
 use supakeep_model::naming::Kind;
 use supakeep_model::parts::PartName;
@@ -51,9 +51,23 @@ fn complete(member: Member) -> Manifest {
         sampled: Some(SampleProof { proof, tables: 1, of_tables: 2 }),
         copies: vec![CopyRecord { remote: text(), at: AT }],
         parents: vec![id()],
+        storage: Some(StorageRecord {
+            prefix: text(),
+            objects: Some(ObjectsRecord {
+                missing_list: vec![text()],
+                orphaned_list: vec![text()],
+                ..ObjectsRecord::default()
+            }),
+            ..StorageRecord::default()
+        }),
         parts: vec![PartName::Database],
         dump: DumpSpec { exclude_table_data: vec![text()], ..DumpSpec::default() },
-        stack: StackRecord { working_dir: Some(text()), git_commit: Some(text()), ..StackRecord::default() },
+        stack: StackRecord {
+            working_dir: Some(text()),
+            compose_files: vec![text()],
+            git_commit: Some(text()),
+            ..StackRecord::default()
+        },
         supakeep: Build { version: text(), revision: text() },
         warnings: vec![text()],
     };

@@ -170,6 +170,11 @@ impl StagedFiles for LocalFiles {
         }
         Ok(Box::new(LocalFile(create_file(&path)?)))
     }
+
+    fn remove(&self, path: &str) -> Result<(), StoreError> {
+        let path = below(&self.0, path)?;
+        fs::remove_file(&path).map_err(failed("remove", &path))
+    }
 }
 
 struct LocalFile(File);

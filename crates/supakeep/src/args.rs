@@ -8,6 +8,7 @@ use supakeep_flow::inspect::select::Name;
 use supakeep_model::Duration;
 use supakeep_model::drill_sample::SampleSize;
 use supakeep_model::dump::Format;
+use supakeep_model::parts::PartName;
 use supakeep_model::quantity::parse_duration;
 
 /// Backs up a self-hosted Supabase: on schedule, complete, verified.
@@ -65,6 +66,9 @@ pub(crate) enum Command {
         /// plain, custom or directory, whatever the configuration says
         #[arg(long)]
         format: Option<Format>,
+        /// What it is to hold: database, storage, functions, config [default: as the configuration says]
+        #[arg(long, value_name = "PARTS", value_delimiter = ',')]
+        parts: Vec<String>,
         /// Show what would be done
         #[arg(long)]
         dry_run: bool,
@@ -107,6 +111,13 @@ pub(crate) enum Command {
         /// Only this database; roles, root key and the other databases stay
         #[arg(long, value_name = "DATABASE", conflicts_with = "resume")]
         only_database: Option<String>,
+        /// Which parts of it: storage, functions, config, each alone while everything runs; with database among
+        /// them, in place of what is there [default: database, and storage where the backup has it]
+        #[arg(
+            long = "parts", value_name = "PARTS", value_delimiter = ',',
+            conflicts_with_all = ["resume", "only_database", "tables", "into", "data_only", "roles_only", "file"]
+        )]
+        which: Vec<PartName>,
         /// Finish the restore that was interrupted
         #[arg(long)]
         resume: bool,
@@ -163,6 +174,9 @@ pub(crate) enum Command {
         #[arg(long)]
         live: bool,
     },
+    /// Do one task at a folder, for a supakeep elsewhere
+    #[command(hide = true)]
+    Porter,
     /// Check the configuration and everything it points to
     Check,
     /// Show the configuration that is in force and where each value came from

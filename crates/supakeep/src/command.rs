@@ -11,9 +11,11 @@ mod drill;
 mod info;
 mod kept;
 mod list;
+mod porter;
 mod question;
 mod restore;
 mod restore_file;
+mod restore_files;
 mod restore_parts;
 mod status;
 mod verify;
@@ -27,6 +29,7 @@ use supakeep_flow::ports::Repository as _;
 use supakeep_model::catalog::{Catalog, Query};
 use supakeep_model::code::Code;
 use supakeep_model::manifest_head::ManifestHead;
+use supakeep_model::parts::PartName;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -101,6 +104,7 @@ pub(crate) fn run(cli: Cli, output: Output) -> Outcome {
     match cli.command {
         Command::Completions { shell } => return Ok(completions::completions(shell)),
         Command::Man => return completions::man(),
+        Command::Porter => return porter::run(),
         _ => {}
     }
     let loaded = load_configuration(&cli.global)?;
@@ -167,8 +171,8 @@ async fn unless_cancelled<T>(
 async fn perform(command: Command, context: Context) -> Outcome {
     match command {
         Command::Daemon => daemon::run(context).await,
-        Command::Backup { name, profile, format, dry_run } => {
-            backup::run(&context, backup::Wish { name, profile, format, dry_run }).await
+        Command::Backup { name, profile, format, parts, dry_run } => {
+            backup::run(&context, backup::Wish { name, profile, format, parts, dry_run }).await
         }
         Command::List { profile } => list::run(&context, profile.as_deref()),
         Command::Info { id, drill: true } => kept::run(&context, &id).await,
@@ -182,10 +186,34 @@ async fn perform(command: Command, context: Context) -> Outcome {
             let wish = restore_parts::Wish { id, only_database, no_safety_backup, jobs, dry_run, yes, parts };
             restore_parts::run(&context, wish).await
         }
-        Command::Restore { id, only_database, resume, no_safety_backup, jobs, dry_run, yes, parts } => {
+        Command::Restore { id: Some(id), which, dry_run, yes, .. }
+            if !which.is_empty() && !which.contains(&PartName::Database) =>
+        {
+            restore_files::run(&context, restore_files::Wish { id, parts: which, dry_run, yes }).await
+        }
+        Command::Restore {
+            id,
+            only_database,
+            which,
+            resume,
+            no_safety_backup,
+            jobs,
+            dry_run,
+            yes,
+            parts,
+        } => {
             let file = parts.file;
-            let wish =
-                restore::Wish { id, file, only_database, resume, no_safety_backup, jobs, dry_run, yes };
+            let wish = restore::Wish {
+                id,
+                file,
+                only_database,
+                parts: which,
+                resume,
+                no_safety_backup,
+                jobs,
+                dry_run,
+                yes,
+            };
             restore::run(&context, wish).await
         }
         Command::Drill { id, latest: _, sample } => drill::run(&context, id.as_deref(), sample).await,
@@ -193,7 +221,9 @@ async fn perform(command: Command, context: Context) -> Outcome {
         Command::Cleanup { older_than, dry_run } => cleanup::run(&context, older_than, dry_run),
         Command::Status { .. } => status::run(&context).await,
         Command::Check => check::run(&context).await,
-        Command::Config | Command::Completions { .. } | Command::Man => Ok(ExitCode::SUCCESS),
+        Command::Config | Command::Completions { .. } | Command::Man | Command::Porter => {
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

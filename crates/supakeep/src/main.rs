@@ -8,6 +8,7 @@ mod failure;
 mod git;
 mod logging;
 mod output;
+mod porters;
 mod progress;
 mod wire;
 

@@ -4,14 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bollard::Docker;
-use supakeep_docker::{DockerSites, DockerStack, RootKey, StackSpec, connect, own_project};
+use supakeep_docker::{DockerPorters, DockerSites, DockerStack, RootKey, StackSpec, connect, own_project};
 use supakeep_flow::backup::{CommitOf, Ports};
 use supakeep_flow::cycle::Retention;
 use supakeep_flow::drill::{DrillPorts, DrillSpec};
 use supakeep_flow::ports::{Clock, Observer, Repository, StackError};
 use supakeep_flow::recipe::Recipe;
 use supakeep_flow::restore::RestorePorts;
-use supakeep_folder::LocalStackFolder;
 use supakeep_model::Duration;
 use supakeep_model::code::Code;
 use supakeep_model::drill_sample::SampleSpec;
@@ -24,11 +23,15 @@ use crate::clock::SystemClock;
 use crate::config::{Loaded, Settings, Sources, load};
 use crate::failure::CommandError;
 use crate::git;
+use crate::porters::StackPorters;
 
 /// Where the configuration is unless the command line says otherwise.
 const CONFIG_FILE: &str = "/etc/supakeep/supakeep.toml";
 /// The longest a backup by hand may take; whoever waits for it can end it.
 const MANUAL_DEADLINE: Duration = Duration::hours(24);
+
+/// Whose containers are those of somebody who only looks.
+const LOOKING: &str = "look";
 
 /// Reads the configuration as the command line and the environment say.
 pub(crate) fn load_configuration(global: &Global) -> Result<Loaded, CommandError> {
@@ -107,16 +110,20 @@ impl Wire {
         let stack = DockerStack::new(self.engine()?, self.stack_spec(), &self.repository.identity()?);
         Ok(Ports {
             stack: Arc::new(stack),
-            folder: Arc::new(self.stack_folder()),
+            porters: Arc::new(self.porters()?),
             repository: Arc::clone(&self.repository) as Arc<dyn Repository>,
             clock: Arc::clone(&self.clock),
             observer,
         })
     }
 
-    /// The folder that the stack was made from.
-    pub(crate) fn stack_folder(&self) -> LocalStackFolder {
-        LocalStackFolder::new(self.settings.stack_folder.clone())
+    /// Whoever carries the stack's files.
+    pub(crate) fn porters(&self) -> Result<StackPorters, CommandError> {
+        let folders = self.settings.folders.clone();
+        // Who only looks may do so before the repository is there.
+        let identity = self.repository.identity().unwrap_or_else(|_| LOOKING.to_owned());
+        let docker = DockerPorters::new(self.engine()?, self.stack_spec(), &identity);
+        Ok(StackPorters { docker, folder: folders.stack, storage_folder: folders.storage })
     }
 
     /// The stack for somebody who only looks.
@@ -170,10 +177,12 @@ impl Wire {
     /// What all backups of the stack have in common.
     pub(crate) fn recipe(&self) -> Recipe {
         let settings = &self.settings;
-        let stack_folder = settings.stack_folder.clone();
+        let stack_folder = settings.folders.stack.clone();
         Recipe {
             zone: settings.zone.clone(),
             databases: settings.databases.clone(),
+            parts: settings.parts.clone(),
+            storage: settings.storage,
             transport: settings.transport,
             encoders: settings.encoders,
             min_free_bytes: settings.repository.min_free_bytes,

@@ -49,6 +49,8 @@ pub struct Database {
     pub large_objects: Vec<(i32, Vec<u8>)>,
     /// Secrets in its vault.
     pub vault_secrets: u64,
+    /// Rows of `storage.objects`: paths below the prefix, and lengths; `None` where there is no such table.
+    pub objects: Option<Vec<(String, u64)>>,
     /// Partitions, and the table they belong to.
     pub partitions: BTreeMap<(String, String), String>,
 }
@@ -61,6 +63,7 @@ impl Database {
             tables: Vec::new(),
             large_objects: Vec::new(),
             vault_secrets: 0,
+            objects: None,
             partitions: BTreeMap::new(),
         }
     }
@@ -89,7 +92,12 @@ impl Database {
             }],
             fingerprint: None,
         };
-        DatabaseFacts { record, partitions: self.partitions.clone(), vault_secrets: self.vault_secrets }
+        DatabaseFacts {
+            record,
+            partitions: self.partitions.clone(),
+            vault_secrets: self.vault_secrets,
+            has_objects: self.objects.is_some(),
+        }
     }
 
     /// What `pg_dump` writes.

@@ -317,6 +317,10 @@ impl StagedFiles for FaultyFiles {
         self.plan.check(Operation::Create)?;
         Ok(Box::new(FaultyFile { inner: self.inner.create(path)?, plan: self.plan.clone() }))
     }
+
+    fn remove(&self, path: &str) -> Result<(), StoreError> {
+        self.inner.remove(path)
+    }
 }
 
 struct FaultyFile {

@@ -408,6 +408,13 @@ impl StagedFiles for MemoryFiles {
         let (repository, id) = (self.repository.clone(), self.id.clone());
         Ok(Box::new(MemoryFile { repository, id, path: path.to_owned() }))
     }
+
+    fn remove(&self, path: &str) -> Result<(), StoreError> {
+        let mut state = self.repository.state();
+        let removed = state.incoming.get_mut(&self.id).and_then(|files| files.remove(path));
+        let missing = || StoreError::new(Code::RepositoryMissing, format!("there is no file {path}"));
+        removed.map(drop).ok_or_else(missing)
+    }
 }
 
 struct MemoryFile {

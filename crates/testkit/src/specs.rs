@@ -1,6 +1,6 @@
 //! Profiles, recipes and records that tests begin with.
 
-use supakeep_flow::backup::{CommitOf, TransportChoice};
+use supakeep_flow::backup::{CommitOf, StorageSpec, TransportChoice};
 use supakeep_flow::recipe::Recipe;
 use supakeep_model::code::Code;
 use supakeep_model::dump::DumpSpec;
@@ -31,6 +31,8 @@ pub fn recipe() -> Recipe {
     Recipe {
         zone: Zone::utc(),
         databases: vec![],
+        parts: Parts::default(),
+        storage: StorageSpec::default(),
         transport: TransportChoice::Auto,
         encoders: 2,
         min_free_bytes: 0,
@@ -64,6 +66,7 @@ pub fn unfinished(backup: BackupId, step: journal::Step) -> Journal {
         format: journal::FORMAT,
         backup,
         only_database: None,
+        files: Vec::new(),
         started: START,
         step,
         safety: None,

@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use supakeep_flow::ports::{
-    ComposeFiles, DatabaseFacts, DumpKind, DumpRequest, Server, ServerFacts, Snapshot, SourceStream, Stack,
-    StackError,
+    DatabaseFacts, DumpKind, DumpRequest, Server, ServerFacts, Snapshot, SourceStream, Stack, StackError,
 };
 use supakeep_flow::stage::encode::BlockEncoder;
 use supakeep_model::code::Code;
@@ -48,6 +47,7 @@ pub enum Call {
 struct Special {
     create: Option<Script>,
     content: Option<Script>,
+    rows: Option<Script>,
     snapshot: Option<StackError>,
 }
 
@@ -86,6 +86,7 @@ impl ScriptedStack {
                 server_version_num: 150_008,
                 system_identifier: "7400000000000000001".into(),
                 working_dir: Some("/opt/supabase/docker".into()),
+                compose_files: Vec::new(),
                 git_commit: None,
             },
             databases: databases.iter().map(|database| database.name.clone()).collect(),
@@ -93,7 +94,6 @@ impl ScriptedStack {
             settings: vec![Setting { name: "wal_level".into(), value: "logical".into() }],
             dumps_zstd: false,
             is_superuser: true,
-            compose: compose_files(),
         };
         let scripts = Scripts {
             facts,
@@ -170,6 +170,11 @@ impl ScriptedStack {
     /// What the dump of a database does.
     pub fn set_content(&self, database: &str, script: Script) {
         self.special(database, |special| special.content = Some(script));
+    }
+
+    /// What a query's rows are.
+    pub fn set_rows(&self, database: &str, script: Script) {
+        self.special(database, |special| special.rows = Some(script));
     }
 
     /// What the dump of a database's own statements does.
@@ -306,6 +311,15 @@ impl Snapshot for ScriptedSnapshot {
         })
     }
 
+    /// Whatever is asked for: the rows of `storage.objects`.
+    async fn rows(&mut self, _query: &str) -> Result<Box<dyn SourceStream>, StackError> {
+        let mut rows = self.database.objects.clone().unwrap_or_default();
+        rows.sort();
+        let lines = rows.iter().map(|(path, bytes)| format!("{}\t{bytes}\n", hex::encode(path)));
+        let script = self.special.rows.clone().unwrap_or_else(|| Script::of(lines.collect::<String>()));
+        Ok(self.stack.stream(format!("rows:{}", self.database.name), script))
+    }
+
     async fn close(self: Box<Self>) -> Result<(), StackError> {
         self.stack.note(Call::SnapshotClosed(self.database.name.clone()));
         Ok(())
@@ -315,14 +329,6 @@ impl Snapshot for ScriptedSnapshot {
 impl Drop for ScriptedSnapshot {
     fn drop(&mut self) {
         self.stack.note(Call::SnapshotDropped(self.database.name.clone()));
-    }
-}
-
-fn compose_files() -> ComposeFiles {
-    ComposeFiles {
-        working_dir: Some("/opt/supabase/docker".into()),
-        config_files: vec!["/opt/supabase/docker/docker-compose.yml".into()],
-        environment_files: vec![],
     }
 }
 

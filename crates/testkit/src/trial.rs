@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::TestClock;
 use crate::dump::Database;
 use crate::faulty::{Fault, FaultyRepository, Operation};
-use crate::folder::ScriptedFolder;
 use crate::memory::MemoryRepository;
+use crate::porters::ScriptedPorters;
 use crate::recorder::Recorder;
 use crate::script::Script;
 use crate::specs::{START, profile, recipe};
@@ -32,8 +32,8 @@ const CONTENT: &str = "content:postgres";
 pub struct Trial {
     /// Has the databases `postgres` and `_supabase`.
     pub stack: ScriptedStack,
-    /// The stack's folder: an empty one.
-    pub folder: ScriptedFolder,
+    /// Where its files are: nowhere.
+    pub porters: ScriptedPorters,
     /// What the backups are in.
     pub memory: MemoryRepository,
     /// The same, as the run sees it.
@@ -63,7 +63,7 @@ impl Trial {
             [Database::new("postgres").with("users", 300).with("posts", 7), Database::new("_supabase")];
         Trial {
             stack: ScriptedStack::new(&databases),
-            folder: ScriptedFolder::default(),
+            porters: ScriptedPorters::default(),
             repository: FaultyRepository::around(memory.clone()),
             memory,
             clock: Arc::new(TestClock::at(START)),
@@ -89,7 +89,7 @@ impl Trial {
     pub fn ports(&self) -> Ports {
         Ports {
             stack: Arc::new(self.stack.clone()),
-            folder: Arc::new(self.folder.clone()),
+            porters: Arc::new(self.porters.clone()),
             repository: Arc::new(self.repository.clone()),
             clock: self.clock.clone(),
             observer: self.recorder.clone(),

@@ -36,7 +36,8 @@ const TEST_ARROWS: &[&str] = &["supakeep-testkit"];
 
 /// Everything that the model may use, tests apart: data, calendars and errors. What is not listed
 /// could read a clock, a file, the environment or a random number.
-const MODEL_MAY_USE: &[&str] = &["bytesize", "croner", "jiff", "serde", "serde_json", "thiserror", "time"];
+const MODEL_MAY_USE: &[&str] =
+    &["bytesize", "croner", "hex", "jiff", "serde", "serde_json", "thiserror", "time"];
 
 /// Libraries that belong to one crate: whoever needs what they do asks through a port.
 const OWNERS: [(&str, &[&str]); 7] = [

@@ -10,7 +10,7 @@ use supakeep_model::code::Code;
 use supakeep_model::manifest_head::{Outcome, Trigger};
 use supakeep_model::{Duration, OffsetDateTime};
 use supakeep_store::LocalRepository;
-use supakeep_testkit::{Database, ScriptedFolder, ScriptedStack, TestClock, profile, recipe};
+use supakeep_testkit::{Database, ScriptedPorters, ScriptedStack, TestClock, profile, recipe};
 use supakeep_tests::{Keeper, without_starting};
 use tokio_util::sync::CancellationToken;
 
@@ -78,7 +78,7 @@ impl Shelf {
         let then = then.replace_nanosecond(0).expect("zero is in range");
         let ports = Ports {
             stack: Arc::new(self.stack.clone()),
-            folder: Arc::new(ScriptedFolder::hidden()),
+            porters: Arc::new(ScriptedPorters::default()),
             repository: Arc::new(self.open(then)),
             clock: Arc::new(TestClock::at(then)),
             observer: Arc::new(Silent),

@@ -172,7 +172,7 @@ impl RepositoryGauges {
 }
 
 /// What has never happened, or is known no more, has no number: the series is missing rather than 0.
-fn put(gauge: &GaugeVec, profile: &str, value: Option<f64>) {
+pub(super) fn put(gauge: &GaugeVec, profile: &str, value: Option<f64>) {
     match value {
         Some(value) => gauge.with_label_values(&[profile]).set(value),
         None => {

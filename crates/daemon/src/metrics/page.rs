@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use supakeep_model::code::Code;
 use supakeep_model::health::{Health, Live, RepositoryHealth, of_profile};
-use supakeep_model::manifest_head::{Outcome, Proof, SampleProof};
+use supakeep_model::manifest_head::{ObjectsRecord, Outcome, Proof, SampleProof, StorageRecord};
 use supakeep_testkit::{head, profile};
 use time::Duration;
 use time::macros::datetime;
@@ -30,7 +30,13 @@ fn build() -> Build {
 fn backup(id: &str) -> ManifestHead {
     let head = head(id, Some("daily"), NOW - Duration::hours(10));
     let sample = |proof: Proof| SampleProof { proof, tables: 1, of_tables: 9 };
-    ManifestHead { drilled: head.verified.clone(), sampled: head.verified.clone().map(sample), ..head }
+    let storage = StorageRecord { objects: Some(ObjectsRecord::default()), ..StorageRecord::default() };
+    ManifestHead {
+        drilled: head.verified.clone(),
+        sampled: head.verified.clone().map(sample),
+        storage: Some(storage),
+        ..head
+    }
 }
 
 fn scrape(metrics: &Metrics, catalog: &Catalog) -> String {

@@ -242,7 +242,7 @@ fn snapshot(statements: &str) -> Option<String> {
             "size_bytes": 8_000_000,
             "extensions": [],
             "partitions": [["public", "m_1", "public.m"]],
-            "has_vault": true,
+            "has_vault": true, "has_objects": false,
         });
         format!("{answer}\n")
     })

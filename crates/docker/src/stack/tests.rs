@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use supakeep_flow::backup::{Ports, backup};
 use supakeep_flow::ports::Repository as _;
-use supakeep_testkit::{MemoryRepository, Recorder, START, ScriptedFolder, TestClock, profile, recipe};
+use supakeep_testkit::{MemoryRepository, Recorder, START, ScriptedPorters, TestClock, profile, recipe};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -25,30 +25,12 @@ async fn finds_the_server_and_what_it_is() {
     assert_eq!((facts.record.server_version.as_str(), facts.record.server_version_num), ("15.8", 150_008));
     assert_eq!((facts.record.project.as_str(), facts.record.container.as_str()), ("supabase", "supabase-db"));
     assert_eq!(facts.record.working_dir.as_deref(), Some("/opt/supabase/docker"));
-    assert_eq!(facts.compose.working_dir, facts.record.working_dir);
     assert!(facts.is_superuser && !facts.dumps_zstd, "15 has no zstd, whatever it was built with");
     let called = &fake.engine.called()[0];
     assert_eq!(&called.arguments[..6], ["psql", "-h", "127.0.0.1", "-U", "supabase_admin", "-w"]);
     assert!(called.environment.contains(&"PGAPPNAME=supakeep-cafe-run".to_owned()));
 }
 
-#[test]
-fn what_compose_was_given_is_read_from_its_labels() {
-    let labels = [
-        ("com.docker.compose.project.working_dir", "/opt/s"),
-        ("com.docker.compose.project.config_files", "/opt/s/docker-compose.yml,/opt/s/over.yml"),
-        ("com.docker.compose.project.environment_file", ""),
-    ];
-    let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let config = bollard::models::ContainerConfig { labels: Some(labels.into()), ..Default::default() };
-    let found = compose_files(&ContainerInspectResponse { config: Some(config), ..Default::default() });
-    assert_eq!(found.working_dir.as_deref(), Some("/opt/s"));
-    assert_eq!(found.config_files, ["/opt/s/docker-compose.yml", "/opt/s/over.yml"]);
-    assert_eq!(found.environment_files, Vec::<String>::new());
-    assert_eq!(compose_files(&ContainerInspectResponse::default()), ComposeFiles::default());
-}
-
-/// What people have put into `public` of their databases is not called by a superuser's query.
 #[tokio::test]
 async fn our_own_queries_see_no_schema_but_postgresql_s() {
     let fake = FakeDocker::start();
@@ -227,7 +209,7 @@ async fn back_up(fake: &FakeDocker) -> (supakeep_model::manifest_head::ManifestH
     let repository = MemoryRepository::default();
     let ports = Ports {
         stack: Arc::new(fake.stack()),
-        folder: Arc::new(ScriptedFolder::hidden()),
+        porters: Arc::new(ScriptedPorters::default()),
         repository: Arc::new(repository.clone()),
         clock: Arc::new(TestClock::at(START)),
         observer: Arc::new(Recorder::default()),
@@ -332,7 +314,7 @@ async fn a_session_that_does_not_end_is_not_waited_for_for_ever() {
     let server = fake.stack().connect("run").await.expect("it answers");
     let mut acts = vec![];
     let answer = json!({ "snapshot": "1", "at": "2026-01-10T01:50:00Z", "owner": "postgres", "encoding": "UTF8",
-        "collate": "C", "ctype": "C", "size_bytes": 1, "extensions": [], "partitions": [], "has_vault": false });
+        "collate": "C", "ctype": "C", "size_bytes": 1, "extensions": [], "partitions": [], "has_vault": false, "has_objects": false, "has_objects": false });
     acts.extend([Act::Out(format!("{answer}\n").into_bytes()), Act::Hang]);
     fake.engine.program("psql", acts);
     let snapshot = server.snapshot("postgres").await.expect("it answers");

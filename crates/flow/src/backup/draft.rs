@@ -45,6 +45,7 @@ impl Draft {
             sampled: None,
             copies: Vec::new(),
             parents: Vec::new(),
+            storage: None,
             parts: vec![PartName::Database],
             dump: spec.dump.clone(),
             stack: StackRecord::default(),

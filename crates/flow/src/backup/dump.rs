@@ -11,6 +11,7 @@ use supakeep_model::manifest::DatabaseRecord;
 use supakeep_model::naming::{create_file, dump_file, globals_file};
 
 use super::draft::Draft;
+use super::objects::{self, StagedRows};
 use super::source::{Route, route};
 use super::{BackupSpec, Ports, enter};
 use crate::failure::{Failure, io_code};
@@ -67,15 +68,26 @@ impl Dumping<'_> {
         draft: &mut Draft,
         staging: &mut dyn Staging,
         database: &str,
-    ) -> Result<(), Failure> {
+        wants_objects: bool,
+    ) -> Result<Option<StagedRows>, Failure> {
         let mut snapshot = self.server.snapshot(database).await?;
         let facts = snapshot.facts().clone();
         enter(self.ports, &draft.head.id, Phase::Database, database, Some(facts.record.size_bytes));
         let inspection = self.contents(draft, staging, &mut *snapshot, &facts).await?;
+        let mut rows = None;
+        if wants_objects && facts.has_objects {
+            match objects::stage(&mut *snapshot, staging).await? {
+                Ok(staged) => rows = Some(staged),
+                Err(error) => draft
+                    .head
+                    .warnings
+                    .push(format!("storage.objects could not be compared with the files: {error}")),
+            }
+        }
         snapshot.close().await?;
         draft.vault_secrets += facts.vault_secrets;
         draft.databases.push(record(facts, inspection.fingerprint));
-        Ok(())
+        Ok(rows)
     }
 
     async fn contents(

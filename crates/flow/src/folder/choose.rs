@@ -2,20 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use supakeep_model::parts::PartName;
-
+use super::order::Selection;
 use crate::ports::{ComposeFiles, EntryKind, Seen};
 
 /// Edge functions.
-pub(super) const FUNCTIONS: &[u8] = b"volumes/functions";
+pub const FUNCTIONS: &[u8] = b"volumes/functions";
 /// Folders whose files are configuration.
 const CONFIG_FOLDERS: [&[u8]; 2] = [b"volumes/api", b"volumes/pooler"];
 /// A file that lies beside the compose files and is longer is no configuration.
 pub(super) const LARGEST_TEXT: u64 = 1 << 20;
 
-/// The files of one part.
+/// Unfinished uploads, at the top of the storage service's folder.
+const UNFINISHED: &[u8] = b"multiparts";
+/// In the names of files that are being put in place: whoever finds one has been killed over it.
+pub const BEING_WRITTEN: &[u8] = b".supakeep-being-written-";
+
+/// The files of one selection.
 pub(super) struct Choice {
-    part: PartName,
+    of: Of,
     /// Compose files, and files with variables, by their paths below the folder.
     named: BTreeSet<Vec<u8>>,
     environment: BTreeSet<Vec<u8>>,
@@ -23,11 +27,25 @@ pub(super) struct Choice {
     pub(super) elsewhere: Vec<String>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Functions,
+    Config,
+    Storage,
+    Everything,
+}
+
 impl Choice {
-    pub(super) fn of(part: PartName, compose: &ComposeFiles) -> Choice {
+    pub(super) fn of(selection: &Selection) -> Choice {
+        let of = match selection {
+            Selection::Functions => Of::Functions,
+            Selection::Config(_) => Of::Config,
+            Selection::Storage => Of::Storage,
+            Selection::Everything => Of::Everything,
+        };
         let mut choice =
-            Choice { part, named: BTreeSet::new(), environment: BTreeSet::new(), elsewhere: Vec::new() };
-        if part == PartName::Config {
+            Choice { of, named: BTreeSet::new(), environment: BTreeSet::new(), elsewhere: Vec::new() };
+        if let Selection::Config(compose) = selection {
             for file in &compose.config_files {
                 choice.name(compose, file, false);
             }
@@ -53,8 +71,11 @@ impl Choice {
     /// Whether an entry belongs to the part; of a folder, whether anything in it may.
     pub(super) fn wants(&self, seen: &Seen<'_>) -> bool {
         let path = seen.path;
-        if self.part == PartName::Functions {
-            return is_on_the_way(path, FUNCTIONS, seen.kind);
+        match self.of {
+            Of::Functions => return is_on_the_way(path, FUNCTIONS, seen.kind),
+            Of::Storage => return path != UNFINISHED && !is_being_written(path),
+            Of::Everything => return !is_being_written(path),
+            Of::Config => {}
         }
         let is_named = self.named.contains(path) || self.environment.contains(path);
         let leads_to_named = seen.kind == EntryKind::Folder
@@ -69,7 +90,7 @@ impl Choice {
 
     /// Whether a file holds variables, of which some are secrets.
     pub(super) fn is_environment(&self, path: &[u8]) -> bool {
-        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        let name = name(path);
         self.environment.contains(path)
             || name == b".env"
             || name.starts_with(b".env.")
@@ -78,13 +99,26 @@ impl Choice {
 
     /// Whether a file is taken only if it is text: nobody has named it.
     pub(super) fn only_as_text(&self, path: &[u8]) -> bool {
-        self.part == PartName::Config && !path.contains(&b'/') && !self.named.contains(path)
+        self.is_scrubbed() && !path.contains(&b'/') && !self.named.contains(path)
     }
 
-    /// Whether secrets are looked for in a file that holds no variables.
-    pub(super) fn is_scrubbed(&self) -> bool {
-        self.part == PartName::Config
+    /// Whether a file with variables is kept without its secrets.
+    pub(super) fn is_redacted(&self) -> bool {
+        matches!(self.of, Of::Functions | Of::Config)
     }
+
+    /// Whether secrets are looked for, in files with variables and in all others.
+    pub(super) fn is_scrubbed(&self) -> bool {
+        self.of == Of::Config
+    }
+}
+
+fn name(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
+}
+
+fn is_being_written(path: &[u8]) -> bool {
+    name(path).starts_with(BEING_WRITTEN)
 }
 
 /// Whether `path` is `folder`, below it, or a folder above it.
@@ -111,7 +145,7 @@ fn below(working_dir: Option<&str>, file: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn choice(part: PartName) -> Choice {
+    fn choice(of: fn(ComposeFiles) -> Selection) -> Choice {
         let text = |text: &str| text.to_owned();
         let compose = ComposeFiles {
             working_dir: Some(text("/opt/supabase/")),
@@ -123,7 +157,7 @@ mod tests {
             ],
             environment_files: vec![text("/opt/supabase/secrets/prod")],
         };
-        Choice::of(part, &compose)
+        Choice::of(&of(compose))
     }
 
     fn taken<'a>(choice: &Choice, paths: &[(&'a str, EntryKind, u64)]) -> Vec<&'a str> {
@@ -158,11 +192,11 @@ mod tests {
             ("volumes/storage", Folder, 0),
         ];
         assert_eq!(
-            taken(&choice(PartName::Functions), &all),
+            taken(&choice(|_| Selection::Functions), &all),
             ["volumes", "volumes/functions", "volumes/functions/hello/index.ts"]
         );
         assert_eq!(
-            taken(&choice(PartName::Config), &all),
+            taken(&choice(Selection::Config), &all),
             [
                 ".env",
                 "docker-compose.yml",
@@ -180,8 +214,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_half_there_is_no_file_of_the_storage_service() {
+        use EntryKind::{File, Folder};
+        let all = [
+            ("multiparts", Folder, 0),
+            ("stub", Folder, 0),
+            ("stub/stub/multiparts", Folder, 0),
+            ("stub/stub/avatars/a.png/.supakeep-being-written-1", File, 9),
+            ("stub/stub/avatars/.env/1f0e", File, 9),
+        ];
+        let choice = Choice::of(&Selection::Storage);
+        assert_eq!(taken(&choice, &all), ["stub", "stub/stub/multiparts", "stub/stub/avatars/.env/1f0e"]);
+        assert!(!choice.is_redacted(), "these are the files of users");
+    }
+
+    #[test]
     fn what_lies_outside_is_told_and_what_holds_variables_is_known() {
-        let choice = choice(PartName::Config);
+        let choice = choice(Selection::Config);
         assert_eq!(choice.elsewhere, ["/opt/supabase2/other.yml", "/opt/supabase/../x.yml"]);
         for path in [".env", ".env.old", "prod.env", "volumes/functions/.env", "secrets/prod"] {
             assert!(choice.is_environment(path.as_bytes()), "{path}");

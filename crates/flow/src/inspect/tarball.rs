@@ -3,6 +3,7 @@
 use tar::{EntryType, Header};
 
 use super::{Inspect, InspectError, Inspection};
+use crate::pax;
 
 const BLOCK: usize = 512;
 /// What ends an archive.
@@ -101,17 +102,11 @@ fn checksum(block: &[u8]) -> u32 {
     block.iter().enumerate().map(byte).sum()
 }
 
-/// The value of `size` among records of the form `LENGTH KEY=VALUE\n`.
-fn announced_size(mut records: &[u8]) -> Option<u64> {
-    while let Some(blank) = records.iter().position(|byte| *byte == b' ') {
-        let length: usize = std::str::from_utf8(&records[..blank]).ok()?.parse().ok()?;
-        let record = records.get(blank + 1..length.checked_sub(1)?)?;
-        if let Some(size) = record.strip_prefix(b"size=") {
-            return std::str::from_utf8(size).ok()?.parse().ok();
-        }
-        records = &records[length..];
-    }
-    None
+/// The value of `size` among the records of an extended header.
+fn announced_size(records: &[u8]) -> Option<u64> {
+    let mut records = pax::records(records).flatten();
+    let (_, size) = records.find(|(key, _)| *key == b"size")?;
+    std::str::from_utf8(size).ok()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! The stack's folder: what lies beside its compose file.
+//! Folders of files: reading one, and filling one.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
@@ -22,22 +23,24 @@ impl FolderError {
     }
 }
 
-/// What compose tells about the files that a stack was made from; paths are those of the host.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ComposeFiles {
-    /// The stack's folder.
-    pub working_dir: Option<String>,
-    /// The compose files, in their order.
-    pub config_files: Vec<String>,
-    /// The files with variables, where they were named.
-    pub environment_files: Vec<String>,
+/// Opens folders of this machine. All calls are synchronous and may block on the file system.
+pub trait Folders: Send + Sync {
+    /// Opens a folder that is there, to be read.
+    fn open(&self, path: &Path) -> Result<Box<dyn Folder>, FolderError>;
+
+    /// Opens a folder that is there, to be filled.
+    fn open_to_fill(&self, path: &Path) -> Result<Box<dyn NewFolder>, FolderError>;
 }
 
-/// Finds the stack's folder. All calls are synchronous and may block on the file system.
-pub trait StackFolder: Send + Sync {
-    /// The folder; `None` where there is none to be seen. An error where one is configured and cannot be
-    /// opened.
-    fn find(&self, compose: &ComposeFiles) -> Result<Option<Box<dyn Folder>>, FolderError>;
+/// A folder that is being filled.
+pub trait NewFolder: Send {
+    /// Puts an entry in its place, whatever was there before; folders above it that are missing are made. A path
+    /// that leads out of the folder, or through a link, is an error, and nothing is written. What cannot be had
+    /// without rights that we lack is done without, and told.
+    fn add(&mut self, entry: Entry<'_>) -> Result<Vec<String>, FolderError>;
+
+    /// Gives folders their times, which change with everything that is put into them.
+    fn finish(self: Box<Self>) -> Result<(), FolderError>;
 }
 
 /// A folder that is open: whatever is renamed meanwhile, it stays the same one.
@@ -48,11 +51,23 @@ pub trait Folder: Send + Sync {
     /// Whether there is something at this path below it. No link is followed on the way.
     fn has(&self, path: &[u8]) -> bool;
 
-    /// Walks through what `wants` takes: a folder before what is in it, names in the order of their bytes. A
-    /// link is never followed. Whatever cannot be read is told and passed over; `visit` ends the walk by
-    /// returning `false`.
-    fn walk(&self, wants: &dyn Fn(&Seen<'_>) -> bool, visit: &mut dyn FnMut(Found<'_>) -> bool);
+    /// Walks through what `wants` takes: a folder before what is in it, in the order of
+    /// [`supakeep_model::file_index::path_order`]. A link is never followed. Whatever cannot be read is told and
+    /// passed over; `visit` ends the walk by returning `false`.
+    fn walk(&self, names: Names, wants: &dyn Fn(&Seen<'_>) -> bool, visit: &mut dyn FnMut(Found<'_>) -> bool);
 }
+
+/// How the names of one file are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// Each as a file of its own.
+    Each,
+    /// The first as a file, the others as [`Content::Same`].
+    Once,
+}
+
+/// Extended attributes, those of users (`user.…`), by name.
+pub type Attributes = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,8 +112,12 @@ pub struct Entry<'a> {
     pub path: &'a [u8],
     /// Permissions and owner.
     pub owner: Owner,
-    /// When it was last changed: seconds since 1970, and nanoseconds.
+    /// When its content was last changed: seconds since 1970, and nanoseconds.
     pub modified: (i64, u32),
+    /// When it itself was last changed, attributes and owner included.
+    pub changed: (i64, u32),
+    /// Its extended attributes.
+    pub attributes: &'a Attributes,
     /// What it holds.
     pub content: Content<'a>,
 }
@@ -120,6 +139,8 @@ pub enum Content<'a> {
     Folder,
     /// Where a link points.
     Link(&'a [u8]),
+    /// What another entry holds that came before it: it is another name of the same file.
+    Same(&'a [u8]),
     /// Bytes; how many they are may have changed when they are read.
     File {
         /// How many there were when it was opened.

@@ -152,6 +152,9 @@ pub trait Staging: Send + Sync {
 pub trait StagedFiles: Send + Sync {
     /// Creates a file at `path` below the backup's folder, and the folders above it.
     fn create(&self, path: &str) -> Result<Box<dyn StagedFile>, StoreError>;
+
+    /// Removes a file that was needed for a while.
+    fn remove(&self, path: &str) -> Result<(), StoreError>;
 }
 
 /// A file that is being written.

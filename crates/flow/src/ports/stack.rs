@@ -10,8 +10,6 @@ use supakeep_model::manifest::{DatabaseRecord, Setting};
 use supakeep_model::manifest_head::StackRecord;
 use supakeep_model::secret::Secret;
 
-use super::folder::ComposeFiles;
-
 /// Why the stack did not do what was asked of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -60,8 +58,6 @@ pub struct ServerFacts {
     pub dumps_zstd: bool,
     /// Whether the user that dumps is a superuser.
     pub is_superuser: bool,
-    /// The files that compose made the stack from.
-    pub compose: ComposeFiles,
 }
 
 /// A server that answers.
@@ -93,6 +89,8 @@ pub struct DatabaseFacts {
     pub partitions: BTreeMap<(String, String), String>,
     /// Secrets in `vault.secrets`, which need the root key.
     pub vault_secrets: u64,
+    /// Whether it has `storage.objects`, whose rows tell of the storage service's files.
+    pub has_objects: bool,
 }
 
 /// What of a database is dumped.
@@ -124,6 +122,9 @@ pub trait Snapshot: Send {
 
     /// Dumps the database as of this snapshot.
     async fn dump(&mut self, request: DumpRequest<'_>) -> Result<Box<dyn SourceStream>, StackError>;
+
+    /// The rows of a query, as `COPY` writes them as text.
+    async fn rows(&mut self, query: &str) -> Result<Box<dyn SourceStream>, StackError>;
 
     /// Ends the snapshot.
     async fn close(self: Box<Self>) -> Result<(), StackError>;

@@ -203,6 +203,7 @@ fn head(spec: &ForeignSpec<'_>, site: &dyn Site, format: Format, read: &Read) ->
         sampled: None,
         copies: Vec::new(),
         parents: Vec::new(),
+        storage: None,
         parts: vec![PartName::Database],
         dump: DumpSpec { format, scope: scope(&read.contents), ..DumpSpec::default() },
         // Which server it comes from does not matter: passwords and settings are this one's.

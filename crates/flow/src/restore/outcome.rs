@@ -4,6 +4,7 @@ use supakeep_model::id::BackupId;
 use supakeep_model::journal::Journal;
 
 use super::compare::DatabaseReport;
+use super::files::FilesReport;
 use crate::failure::Failure;
 
 /// What became of a restore.
@@ -16,6 +17,8 @@ pub struct RestoreReport {
     /// Each database, compared with the backup's record; none where that had been done already, by the
     /// restore that is finished.
     pub databases: Vec<DatabaseReport>,
+    /// Each part of the files that was put back, compared likewise.
+    pub files: Vec<FilesReport>,
     /// How long it took, the safety backup included.
     pub duration_seconds: f64,
 }

@@ -11,8 +11,10 @@ use supakeep_model::manifest_head::StackRecord;
 use supakeep_model::quantity::show_bytes;
 
 use super::content::archive_bytes;
+use super::files::{PlannedFiles, check_holders, plan_files};
 use super::waves::waves;
 use super::{RestoreSpec, globals};
+use crate::backup::Ports;
 use crate::failure::Failure;
 use crate::ports::{Repository, Service, Site};
 use target::Target;
@@ -41,6 +43,8 @@ pub struct RestorePlan {
     pub left_alone: Vec<String>,
     /// Whether another root key is put in place.
     pub replaces_root_key: bool,
+    /// The files that are put back.
+    pub files: Vec<PlannedFiles>,
     /// Why it cannot be done.
     pub problems: Vec<String>,
     /// What a person should know before saying yes.
@@ -69,11 +73,8 @@ pub(super) fn possible(problems: &[String]) -> Result<(), Failure> {
 }
 
 /// Looks at a live stack and says what a restore would do to it.
-pub async fn plan(
-    spec: &RestoreSpec,
-    site: &dyn Site,
-    repository: &dyn Repository,
-) -> Result<RestorePlan, Failure> {
+pub async fn plan(spec: &RestoreSpec, site: &dyn Site, ports: &Ports) -> Result<RestorePlan, Failure> {
+    let repository = &*ports.repository;
     let target = Target::look(site).await?;
     let facts = site.server().facts();
     let mut problems = misfits(spec, site, &target).await?;
@@ -81,6 +82,20 @@ pub async fn plan(
     problems.extend(target.unmakeable(spec, site, repository).await?);
     let databases = databases(spec, &target);
     problems.extend(too_little_room(&databases, site.free_bytes().await?));
+    let (mut files, mut notes) = (Vec::new(), notes(spec, &facts.record, &target));
+    if !spec.files.parts.is_empty() {
+        let (planned, missing) =
+            plan_files(&spec.files.parts, &spec.manifest, &ports.porters.layout().await?);
+        check_holders(&spec.manifest, &planned, repository).await?;
+        if spec.files.is_asked {
+            files = planned;
+            problems.extend(missing);
+        } else if missing.is_empty() {
+            files = planned;
+        } else {
+            notes.push(format!("FILES ARE NOT RESTORED: {}", missing.join("; ")));
+        }
+    }
     let restored: BTreeSet<_> = databases.iter().map(|database| database.name.as_str()).collect();
     let left_alone = target.sizes.keys().filter(|name| !restored.contains(name.as_str())).cloned().collect();
     let mut plan = RestorePlan {
@@ -89,8 +104,9 @@ pub async fn plan(
         databases,
         left_alone,
         replaces_root_key: false,
+        files,
         problems,
-        notes: notes(spec, &facts.record, &target),
+        notes,
     };
     if spec.is_whole() {
         check_root_key(&mut plan, spec, site, repository).await?;

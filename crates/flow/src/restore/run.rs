@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::compare::{DatabaseReport, compare_database};
 use super::databases::{Making, content_bytes, drop_database, names, open_database, own_settings};
+use super::files::{FilesReport, restore_files};
 use super::globals::{restore_globals, root_key};
 use super::saved::save_first;
 use super::{RestorePlan, RestorePorts, RestoreSpec, elevation};
@@ -29,6 +30,8 @@ pub(super) struct Run<'a> {
     pub(super) replaced: Option<Journal>,
     /// How much there is to do.
     remaining: Remaining,
+    /// What became of the files.
+    pub(super) files: Vec<FilesReport>,
     /// Services that run, and that nobody has tried to stop yet.
     pub(super) untouched: BTreeSet<String>,
     /// Services that are well again.
@@ -52,6 +55,7 @@ impl<'a> Run<'a> {
             format: FORMAT,
             backup: spec.manifest.head.id.clone(),
             only_database: spec.only_database.clone(),
+            files: plan.files.iter().map(|planned| planned.part).collect(),
             started: ports.backup.clock.now(),
             step: Step::SafetyBackup,
             safety: None,
@@ -83,6 +87,7 @@ impl<'a> Run<'a> {
             journal,
             replaced,
             remaining,
+            files: Vec::new(),
             untouched: BTreeSet::new(),
             up: BTreeSet::new(),
             not_up: BTreeMap::new(),
@@ -99,6 +104,7 @@ impl<'a> Run<'a> {
             self.settle().await?;
             self.save(lock, cancel).await?;
             self.stop_services().await?;
+            self.files().await?;
             self.enter_step(Step::Globals)?;
             if self.spec.is_whole() {
                 self.enter(Phase::RestoreGlobals, "", None);
@@ -118,6 +124,17 @@ impl<'a> Run<'a> {
         self.start_services().await?;
         self.ports.backup.repository.set_journal(None)?;
         Ok(reports)
+    }
+
+    /// Before the databases: a file that is there too early harms nobody, a row without its file does.
+    async fn files(&mut self) -> Result<(), Failure> {
+        if self.plan.files.is_empty() {
+            return Ok(());
+        }
+        self.enter_step(Step::Files)?;
+        self.files = restore_files(&self.spec.manifest, &self.plan.files, &self.ports.backup).await?;
+        kill_point("restore-files");
+        Ok(())
     }
 
     /// Writes the step down, then begins it.

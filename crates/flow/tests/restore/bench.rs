@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use supakeep_flow::ports::Repository as _;
-use supakeep_flow::restore::{RestoreFailure, RestorePorts, RestoreReport, RestoreSpec, plan, restore};
+use supakeep_flow::restore::{
+    FilesWish, RestoreFailure, RestorePorts, RestoreReport, RestoreSpec, plan, restore,
+};
 use supakeep_model::Duration;
 use supakeep_model::id::BackupId;
 use supakeep_model::journal::Journal;
@@ -86,13 +88,14 @@ impl Bench {
         let mut spec = RestoreSpec {
             manifest: self.trial.memory.manifest(&self.id).expect("it is there"),
             only_database: wish.only.map(str::to_owned),
+            files: FilesWish::default(),
             resume: wish.resume,
             safety: None,
             jobs: 1,
             deadline: Duration::hours(48),
         };
         let ports = RestorePorts { backup: self.trial.ports(), sites: Arc::new(self.site.clone()) };
-        let planned = plan(&spec, &self.site, &self.trial.memory).await.expect("the server answers");
+        let planned = plan(&spec, &self.site, &ports.backup).await.expect("the server answers");
         let replaced = planned.replaced();
         spec.safety =
             (wish.safety && !replaced.is_empty()).then(|| self.trial.recipe.before_restore(replaced));

@@ -7,13 +7,16 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 /// What was met, in words.
 fn walked(path: &Path, wants: &dyn Fn(&Seen<'_>) -> bool) -> Vec<String> {
     let mut out = Vec::new();
-    OpenFolder::open(path).expect("it is there").walk(wants, &mut |found| {
+    OpenFolder::open(path).expect("it is there").walk(Names::Once, wants, &mut |found| {
         let show = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         out.push(match found {
             Found::Missed { path, reason } => format!("{}: {reason}", show(path)),
             Found::Entry(Entry { path, content: Content::Folder, .. }) => format!("{}/", show(path)),
             Found::Entry(Entry { path, content: Content::Link(target), .. }) => {
                 format!("{} -> {}", show(path), show(target))
+            }
+            Found::Entry(Entry { path, content: Content::Same(first), .. }) => {
+                format!("{} = {}", show(path), show(first))
             }
             Found::Entry(Entry { path, content: Content::File { bytes, read }, .. }) => {
                 let mut text = String::new();
@@ -121,7 +124,7 @@ fn permissions_owners_and_times_are_told() {
     let at = std::time::UNIX_EPOCH + std::time::Duration::new(1_700_000_000, 5);
     File::open(&path).and_then(|file| file.set_modified(at)).expect("it is ours");
     let mut seen = None;
-    OpenFolder::open(root.path()).expect("it is there").walk(&all, &mut |found| {
+    OpenFolder::open(root.path()).expect("it is there").walk(Names::Each, &all, &mut |found| {
         if let Found::Entry(entry) = found {
             seen = Some((entry.owner, entry.modified));
         }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use supakeep_flow::backup::{BackupSpec, possible};
+use supakeep_flow::backup::{BackupSpec, possible, possible_files};
 use supakeep_flow::cycle::backup_and_prune;
 use supakeep_flow::ports::{Repository as _, Stack as _};
 use supakeep_model::code::Code;
@@ -10,6 +10,7 @@ use supakeep_model::dump::Format;
 use supakeep_model::health::needed_bytes;
 use supakeep_model::manifest_head::{ManifestHead, Outcome as RunOutcome, Trigger};
 use supakeep_model::naming::{Kind, check_name};
+use supakeep_model::parts::{PartName, Parts};
 use supakeep_model::quantity::{show_bytes, show_duration};
 use supakeep_model::view::BackupView;
 
@@ -24,6 +25,8 @@ pub(crate) struct Wish {
     pub(crate) profile: Option<String>,
     /// Another format.
     pub(crate) format: Option<Format>,
+    /// Other parts.
+    pub(crate) parts: Vec<String>,
     /// Whether to only show what would be done.
     pub(crate) dry_run: bool,
 }
@@ -61,6 +64,10 @@ fn specify(context: &Context, wish: &Wish) -> Result<BackupSpec, CommandError> {
             spec
         }
     };
+    if !wish.parts.is_empty() {
+        spec.parts =
+            Parts::parse(&wish.parts).map_err(|message| CommandError::new(Code::UsageInvalid, message))?;
+    }
     if let Some(format) = wish.format {
         spec.dump.format = format;
         if let Some(message) = spec.dump.contradiction() {
@@ -80,10 +87,12 @@ async fn dry_run(context: &Context, spec: &BackupSpec) -> Outcome {
     let space = repository.space()?;
     let needed = needed_bytes(&catalog, spec.profile.as_deref(), spec.min_free_bytes, now);
     let databases = possible(&spec.databases, [&spec.dump], spec.transport, facts)?;
+    let (files, notes) = possible_files(&spec.parts, &context.wire.porters()?).await?;
+    let parts: Vec<_> = [PartName::Database].into_iter().chain(files).collect();
     let output = context.output;
     if output.json {
         output.json(&serde_json::json!({
-            "dry_run": true, "profile": spec.profile, "kind": spec.kind, "prefix": spec.prefix, "dump": spec.dump,
+            "dry_run": true, "parts": parts, "notes": notes, "profile": spec.profile, "kind": spec.kind, "prefix": spec.prefix, "dump": spec.dump,
             "databases": databases, "container": facts.record.container, "server_version": facts.record.server_version,
             "free_bytes": space.free_bytes, "needed_bytes": needed,
         }));
@@ -95,6 +104,9 @@ async fn dry_run(context: &Context, spec: &BackupSpec) -> Outcome {
         facts.record.container, facts.record.server_version
     ));
     output.line(format!("databases       {}", databases.join(", ")));
+    let parts: Vec<_> = parts.iter().map(ToString::to_string).collect();
+    output.line(format!("parts           {}", parts.join(", ")));
+    notes.iter().for_each(|note| output.line(format!("note            {note}")));
     output.line(format!(
         "as              {}, {}, {}",
         spec.dump.format, spec.dump.scope, spec.dump.compression
@@ -118,8 +130,11 @@ fn report(context: &Context, head: &ManifestHead) -> Outcome {
     } else {
         let took = show_duration(time::Duration::seconds_f64(head.duration_seconds.ceil()));
         let totals = head.totals;
+        let files = head.storage.as_ref().map_or_else(String::new, |storage| {
+            format!(", {} files ({} of them new)", storage.files, storage.new_files)
+        });
         output.line(format!(
-            "{} {}: {} databases, {} tables, {} rows; {} from {} in {took}, verified",
+            "{} {}: {} databases, {} tables, {} rows{files}; {} from {} in {took}, verified",
             head.id,
             head.outcome.as_str(),
             totals.databases,

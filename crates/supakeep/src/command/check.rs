@@ -3,8 +3,7 @@
 use std::process::ExitCode;
 
 use supakeep_docker::check;
-use supakeep_flow::backup::possible;
-use supakeep_flow::folder::possible as possible_of_folder;
+use supakeep_flow::backup::{possible, possible_files};
 use supakeep_flow::ports::{Repository as _, ServerFacts};
 use supakeep_model::code::{Code, Exit};
 use supakeep_model::health::needed_bytes;
@@ -32,7 +31,7 @@ pub(crate) async fn run(context: &Context) -> Outcome {
             }));
             if let Some(facts) = checked.facts {
                 lines.push(dumps(context, &facts));
-                lines.push(folder(context, &facts));
+                lines.push(files(context).await);
             }
         }
         Err(error) => lines.push(Line { subject: "docker", result: Err(error) }),
@@ -75,19 +74,29 @@ fn dumps(context: &Context, facts: &ServerFacts) -> Line {
     Line { subject: "dumps", result }
 }
 
-/// Whether the stack's folder is seen, where a profile wants anything of it.
-fn folder(context: &Context, facts: &ServerFacts) -> Line {
-    let finder = context.wire.stack_folder();
-    let look = |parts: &Parts| possible_of_folder(parts, &finder, &facts.compose);
-    let profiles = context.wire.settings.profiles.iter();
-    let result = match profiles.map(|profile| look(&profile.parts)).collect::<Result<Vec<_>, _>>() {
-        Err(failure) => Err(failure.into()),
-        Ok(_) => look(&Parts::default()).map_err(CommandError::from).map(|(parts, notes)| {
-            let parts: Vec<_> = parts.iter().map(ToString::to_string).collect();
-            if parts.is_empty() { notes.join("; ") } else { format!("{} can be packed", parts.join(" and ")) }
-        }),
-    };
-    Line { subject: "folder", result }
+/// Whether the stack's files can be packed, where a profile wants anything of them.
+async fn files(context: &Context) -> Line {
+    Line { subject: "files", result: look_for_files(context).await }
+}
+
+async fn look_for_files(context: &Context) -> Result<String, CommandError> {
+    let porters = context.wire.porters()?;
+    let settings = &context.wire.settings;
+    let named = settings
+        .profiles
+        .iter()
+        .map(|profile| &profile.parts)
+        .filter(|parts| matches!(parts, Parts::Named(_)));
+    for parts in named {
+        possible_files(parts, &porters).await?;
+    }
+    let (parts, notes) = possible_files(&settings.parts, &porters).await?;
+    let parts: Vec<_> = parts.iter().map(ToString::to_string).collect();
+    Ok(match (parts.as_slice(), notes.as_slice()) {
+        ([], []) => "none are wanted, or there are none".to_owned(),
+        ([], notes) => notes.join("; "),
+        (parts, notes) => [&[format!("{} can be packed", parts.join(", "))], notes].concat().join("; "),
+    })
 }
 
 fn repository(context: &Context) -> Line {

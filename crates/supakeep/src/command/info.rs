@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use comfy_table::Cell;
 use supakeep_flow::ports::Repository as _;
 use supakeep_model::manifest::{DatabaseRecord, Manifest};
-use supakeep_model::manifest_head::{Proof, SampleProof};
+use supakeep_model::manifest_head::{ManifestHead, Proof, SampleProof, StorageRecord};
 use supakeep_model::quantity::{show_bytes, show_duration, show_time};
 use supakeep_model::{Duration, OffsetDateTime};
 
@@ -42,6 +42,9 @@ fn print(output: Output, manifest: &Manifest, now: OffsetDateTime) {
     field("size", format!("{} from {}", show_bytes(totals.stored_bytes), show_bytes(totals.source_bytes)));
     let parts: Vec<_> = head.parts.iter().map(ToString::to_string).collect();
     field("parts", if parts.is_empty() { "database".to_owned() } else { parts.join(", ") });
+    if let Some(storage) = &head.storage {
+        show_storage(head, storage, &field);
+    }
     let dump = &head.dump;
     field("dump", format!("{}, {}, {}, rows as {}", dump.format, dump.scope, dump.compression, dump.rows));
     if !dump.exclude_table_data.is_empty() {
@@ -88,6 +91,29 @@ fn print(output: Output, manifest: &Manifest, now: OffsetDateTime) {
     for message in &manifest.messages {
         output.line(format!("\n{} said:\n  {}", message.path, message.stderr.trim().replace('\n', "\n  ")));
     }
+}
+
+/// The files of the storage service, and how the rows of `storage.objects` go with them.
+fn show_storage(head: &ManifestHead, storage: &StorageRecord, field: &impl Fn(&str, String)) {
+    let (bytes, new_bytes) = (show_bytes(storage.bytes), show_bytes(storage.new_bytes));
+    field(
+        "storage",
+        format!("{} files ({bytes}), {} of them new ({new_bytes})", storage.files, storage.new_files),
+    );
+    if !head.parents.is_empty() {
+        let parents: Vec<_> = head.parents.iter().map(ToString::to_string).collect();
+        field("", format!("the others are held by {}", parents.join(", ")));
+    }
+    let Some(objects) = &storage.objects else { return };
+    field(
+        "objects",
+        format!(
+            "{} rows; {} without a file, {} with one of another length; {} files without a row, {} newer than the dump",
+            objects.rows, objects.missing, objects.other_length, objects.orphaned, objects.newer
+        ),
+    );
+    objects.missing_list.iter().for_each(|path| field("", format!("no file: {path}")));
+    objects.orphaned_list.iter().for_each(|path| field("", format!("no row: {path}")));
 }
 
 fn files(output: Output, manifest: &Manifest) {

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use supakeep_flow::ports::{Observer, Repository as _, RunLock, Site};
-use supakeep_flow::restore::{RestorePlan, RestorePorts, RestoreSpec, is_foreign, plan, restore};
+use supakeep_flow::restore::{
+    FilesWish, RestorePlan, RestorePorts, RestoreSpec, file_parts, is_foreign, plan, restore,
+};
 use supakeep_flow::verify::verify;
 use supakeep_model::Duration;
 use supakeep_model::code::Code;
@@ -13,6 +15,7 @@ use supakeep_model::id::BackupId;
 use supakeep_model::journal::{Journal, Remaining};
 use supakeep_model::manifest::Manifest;
 use supakeep_model::manifest_head::StackRecord;
+use supakeep_model::parts::PartName;
 use supakeep_model::quantity::{show_bytes, show_time};
 
 mod explain;
@@ -22,7 +25,7 @@ mod report;
 use self::explain::explain;
 use self::report::{Compared, show_report};
 use super::question::ask;
-use super::{Context, Outcome, progress};
+use super::{Context, Outcome, progress, restore_files};
 use crate::config::default_jobs;
 use crate::failure::CommandError;
 
@@ -34,6 +37,8 @@ pub(crate) struct Wish {
     pub(crate) file: Option<PathBuf>,
     /// Only this database.
     pub(crate) only_database: Option<String>,
+    /// Which parts; those that go together where there are none.
+    pub(crate) parts: Vec<PartName>,
     /// Finish the restore that did not end.
     pub(crate) resume: bool,
     /// Save nothing first.
@@ -80,7 +85,8 @@ struct Prepared {
 impl Attempt<'_> {
     async fn of_backup(&self, unfinished: Option<Journal>) -> Outcome {
         let (manifest, only_database) = chosen(self.context, self.wish, unfinished.as_ref())?;
-        let spec = self.spec(manifest, only_database);
+        let mut spec = self.spec(manifest, only_database);
+        spec.files = self.files(&spec, unfinished.as_ref());
         if let Some(journal) = &unfinished {
             spec.covers(journal)?;
         }
@@ -93,9 +99,24 @@ impl Attempt<'_> {
         self.carry_out(Prepared { spec, plan, site, name }, unfinished).await
     }
 
+    /// The parts that are files: what was asked for; else those that the rows of a whole restore tell of.
+    fn files(&self, spec: &RestoreSpec, unfinished: Option<&Journal>) -> FilesWish {
+        if let (true, Some(journal)) = (spec.resume, unfinished) {
+            return FilesWish { parts: journal.files.clone(), is_asked: true };
+        }
+        if self.wish.parts.is_empty() {
+            let storage =
+                file_parts(&spec.manifest).filter(|part| *part == PartName::Storage && spec.is_whole());
+            return FilesWish { parts: storage.collect(), is_asked: false };
+        }
+        let parts = self.wish.parts.iter().copied().filter(|part| *part != PartName::Database);
+        FilesWish { parts: parts.collect(), is_asked: true }
+    }
+
     fn spec(&self, manifest: Manifest, only_database: Option<String>) -> RestoreSpec {
         RestoreSpec {
             only_database,
+            files: FilesWish::default(),
             resume: self.wish.resume,
             safety: None,
             jobs: self.wish.jobs.unwrap_or_else(default_jobs),
@@ -110,7 +131,7 @@ impl Attempt<'_> {
     }
 
     async fn plan(&self, spec: &RestoreSpec, site: &dyn Site) -> Result<RestorePlan, CommandError> {
-        let planned = plan(spec, site, &*self.ports.backup.repository);
+        let planned = plan(spec, site, &self.ports.backup);
         Ok(self.context.unless_cancelled(planned).await??)
     }
 
@@ -166,7 +187,7 @@ fn chosen(
 }
 
 /// Nothing is touched for files that are not what was written.
-async fn check_files(
+pub(super) async fn check_files(
     context: &Context,
     manifest: &Manifest,
     observer: &dyn Observer,
@@ -237,6 +258,7 @@ fn show_plan(
         let key = if plan.replaces_root_key { "replaced, and the database restarted" } else { "as it is" };
         say("root key", key.to_owned());
     }
+    restore_files::show_plan(output, &plan.files);
     let running: Vec<_> = plan
         .services
         .iter()

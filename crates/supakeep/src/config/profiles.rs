@@ -46,7 +46,7 @@ pub(super) fn dump(reader: &mut Reader<'_>, section: &mut Section, base: &DumpSp
 pub(super) fn profiles(
     reader: &mut Reader<'_>,
     top: &mut Section,
-    dump_base: &DumpSpec,
+    bases: (&DumpSpec, &Parts),
     zone: &Zone,
     now: OffsetDateTime,
 ) -> Vec<Profile> {
@@ -69,10 +69,10 @@ pub(super) fn profiles(
     let mut seen = BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
     let all: Vec<_> =
-        names.iter().filter_map(|name| profile(reader, &configured, name, dump_base, zone, now)).collect();
+        names.iter().filter_map(|name| profile(reader, &configured, name, bases, zone, now)).collect();
     // What is configured and not enabled is read for its faults alone.
     for name in configured.names().filter(|name| !names.iter().any(|other| other == name)) {
-        profile(reader, &configured, name, dump_base, zone, now);
+        profile(reader, &configured, name, bases, zone, now);
     }
     all
 }
@@ -106,7 +106,7 @@ fn profile(
     reader: &mut Reader<'_>,
     configured: &Section,
     name: &str,
-    dump_base: &DumpSpec,
+    (dump_base, parts_base): (&DumpSpec, &Parts),
     zone: &Zone,
     now: OffsetDateTime,
 ) -> Option<Profile> {
@@ -121,7 +121,7 @@ fn profile(
         base.filter(|_| !section.has("schedule")).map_or(&[] as &[&str], |preset| preset.labels);
     let labels = labels(reader, &mut section, default_labels, schedule.as_ref());
     let keep = keep(reader, &mut section, base.map_or(KeepPolicy::default(), |preset| preset.keep));
-    let parts = parts(reader, &mut section);
+    let parts = parts(reader, &mut section, parts_base);
     let mut dump_section = reader.section(&mut section, "dump");
     let dump = dump(reader, &mut dump_section, dump_base);
     reader.no_others(&dump_section);
@@ -155,15 +155,16 @@ fn profile(
     Some(profile)
 }
 
-/// Without the key, all that is found.
-fn parts(reader: &mut Reader<'_>, section: &mut Section) -> Parts {
+/// Without the key, `base`.
+pub(super) fn parts(reader: &mut Reader<'_>, section: &mut Section, base: &Parts) -> Parts {
     if !section.has("parts") {
-        return reader.unset(section, "parts");
+        reader.unset::<()>(section, "parts");
+        return base.clone();
     }
     let names = reader.list(section, "parts", &[], ',');
     Parts::parse(&names).unwrap_or_else(|message| {
         reader.complain(section, "parts", message);
-        Parts::default()
+        base.clone()
     })
 }
 

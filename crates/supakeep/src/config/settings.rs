@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use supakeep_docker::{RootKey, StackSpec};
-use supakeep_flow::backup::TransportChoice;
+use supakeep_flow::backup::{StorageSpec, TransportChoice};
 use supakeep_model::dump::{Compression, DumpSpec};
+use supakeep_model::parts::Parts;
 use supakeep_model::profile::Profile;
 use supakeep_model::quantity::parse_bytes;
 use supakeep_model::secret::Secret;
@@ -14,7 +15,7 @@ use supakeep_model::{Duration, OffsetDateTime};
 
 use super::drill::{DrillSettings, drill};
 use super::layers::Sources;
-use super::profiles::{dump, positive_duration, profiles};
+use super::profiles::{dump, parts, positive_duration, profiles};
 use super::proofs::{VerifySettings, proofs, verify};
 use super::reader::{Reader, Section};
 
@@ -27,8 +28,12 @@ pub(crate) struct Settings {
     pub(crate) stack: StackSpec,
     /// The databases to dump; empty means every non-template one.
     pub(crate) databases: Vec<String>,
-    /// The stack's folder as mounted here, to note its git commit.
-    pub(crate) stack_folder: Option<PathBuf>,
+    /// Folders of the stack that supakeep itself sees.
+    pub(crate) folders: Folders,
+    /// What backups hold where no profile says otherwise.
+    pub(crate) parts: Parts,
+    /// How the storage service's files are kept.
+    pub(crate) storage: StorageSpec,
     /// The engine, where it is not the local socket.
     pub(crate) docker_host: Option<String>,
     /// The repository.
@@ -51,6 +56,15 @@ pub(crate) struct Settings {
     pub(crate) grace: Duration,
     /// The log.
     pub(crate) log: LogSettings,
+}
+
+/// Folders of the stack that supakeep itself sees.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Folders {
+    /// The stack's folder.
+    pub(crate) stack: Option<PathBuf>,
+    /// The folder of the storage service's files.
+    pub(crate) storage: Option<PathBuf>,
 }
 
 /// Where backups go.
@@ -102,7 +116,9 @@ pub(super) fn read(reader: &mut Reader<'_>, sources: &Sources, now: OffsetDateTi
     let dumping = dumping(reader, &mut top);
     let zone = zone.unwrap_or_else(Zone::utc);
     let dump_base = dumping.as_ref().map(|(dump, ..)| dump.clone()).unwrap_or_default();
-    let profiles = profiles(reader, &mut top, &dump_base, &zone, now);
+    let parts = parts(reader, &mut top, &Parts::default());
+    let storage = storage(reader, &mut top);
+    let profiles = profiles(reader, &mut top, (&dump_base, &parts), &zone, now);
     let proofs = proofs(reader, &mut top);
     let verify = verify(reader, &mut top, proofs, &zone);
     let drill = drill(reader, &mut top, proofs, &zone);
@@ -111,14 +127,16 @@ pub(super) fn read(reader: &mut Reader<'_>, sources: &Sources, now: OffsetDateTi
     let log = log(reader, &mut top);
     reader.no_others(&top);
     // Only now: everything has been read, and every fault noted.
-    let (stack, databases, stack_folder, timing) = stack?;
+    let (stack, databases, folders, timing) = stack?;
     let (dump, transport, encoders, stall, lock_wait) = dumping?;
     let spec = StackSpec { wait: timing, stall, lock_wait, ..stack };
     Some(Settings {
         zone,
         stack: spec,
         databases,
-        stack_folder,
+        folders,
+        parts,
+        storage: storage?,
         docker_host,
         repository: repository?,
         dump,
@@ -133,7 +151,7 @@ pub(super) fn read(reader: &mut Reader<'_>, sources: &Sources, now: OffsetDateTi
     })
 }
 
-type StackPart = (StackSpec, Vec<String>, Option<PathBuf>, std::time::Duration);
+type StackPart = (StackSpec, Vec<String>, Folders, std::time::Duration);
 
 fn stack(reader: &mut Reader<'_>, top: &mut Section) -> Option<StackPart> {
     let mut section = reader.section(top, "stack");
@@ -147,7 +165,11 @@ fn stack(reader: &mut Reader<'_>, top: &mut Section) -> Option<StackPart> {
     let password = reader.secret(section, "password", "password_file");
     let root_key = reader.parsed(section, "root_key", "/etc/postgresql-custom/pgsodium_root.key", root_key);
     let databases = reader.list(section, "databases", &[], ',');
-    let folder = reader.optional(section, "folder", |text| Ok(PathBuf::from(text)));
+    let folder = |text: &str| Ok(PathBuf::from(text));
+    let folders = Folders {
+        stack: reader.optional(section, "folder", folder),
+        storage: reader.optional(section, "storage_folder", folder),
+    };
     let wait = reader.parsed(section, "wait", "1m", positive_duration);
     reader.no_others(section);
     let spec = StackSpec {
@@ -162,7 +184,7 @@ fn stack(reader: &mut Reader<'_>, top: &mut Section) -> Option<StackPart> {
         stall: std::time::Duration::ZERO,
         lock_wait: std::time::Duration::ZERO,
     };
-    Some((spec, databases, folder, wait?.unsigned_abs()))
+    Some((spec, databases, folders, wait?.unsigned_abs()))
 }
 
 fn root_key(text: &str) -> Result<RootKey, String> {
@@ -228,6 +250,20 @@ fn dumping(reader: &mut Reader<'_>, top: &mut Section) -> Option<DumpPart> {
 /// One for each core, up to a few: the stack has work to do too.
 pub(crate) fn default_jobs() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(MOST_ENCODERS)
+}
+
+fn storage(reader: &mut Reader<'_>, top: &mut Section) -> Option<StorageSpec> {
+    let mut section = reader.section(top, "storage");
+    let usual = StorageSpec::default();
+    let compression =
+        reader.parsed(&mut section, "compression", &usual.compression.to_string(), str::parse::<Compression>);
+    let full_every =
+        reader.parsed(&mut section, "full_every", &usual.full_every.to_string(), |text| match text.parse() {
+            Ok(number @ 1..=1_000) => Ok(number),
+            _ => Err(format!("`{text}` is not a number of backups between 1 and 1000")),
+        });
+    reader.no_others(&section);
+    Some(StorageSpec { compression: compression?, full_every: full_every? })
 }
 
 fn transport(text: &str) -> Result<TransportChoice, String> {

@@ -378,12 +378,20 @@ fn parts_are_all_that_is_found_unless_they_are_named() {
     let named = Parts::Named(vec![PartName::Database, PartName::Config]);
     assert_eq!(of("[profiles.daily]\nparts = [\"config\", \"database\"]\n", &[]), named);
     assert_eq!(of("", &[("SUPAKEEP_PROFILES__DAILY__PARTS", "database, config")]), named);
+    assert_eq!(of("parts = [\"database\"]\n", &[]), Parts::database(), "for every profile that says nothing");
+    assert_eq!(
+        of("parts = [\"database\"]\n[profiles.daily]\nparts = [\"config\", \"database\"]\n", &[]),
+        named
+    );
     let found = faults("[profiles.daily]\nparts = [\"database\", \"redis\"]\npart = 1\n", &[]);
     let found: Vec<_> = found.iter().map(|fault| (fault.key.as_str(), fault.message.as_str())).collect();
     assert_eq!(
         found,
         [
-            ("profiles.daily.parts", "`redis` is no part of a backup; there are database, functions, config"),
+            (
+                "profiles.daily.parts",
+                "`redis` is no part of a backup; there are database, storage, functions, config"
+            ),
             ("profiles.daily.part", "unknown key; did you mean profiles.daily.parts?"),
         ]
     );

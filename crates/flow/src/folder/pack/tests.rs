@@ -1,7 +1,7 @@
 use super::*;
 use crate::inspect::Inspect as _;
 use crate::inspect::tarball::Tarball;
-use crate::ports::Owner;
+use crate::ports::{Attributes, Owner};
 use std::process::{Command, Stdio};
 
 /// What is packed: path, link's target, mode, owner, time, and content.
@@ -10,12 +10,14 @@ struct Given<'a> {
     target: Option<&'a [u8]>,
     owner: Owner,
     modified: (i64, u32),
+    attributes: Attributes,
     content: Option<&'a [u8]>,
 }
 
 fn given<'a>(path: &'a [u8], content: &'a [u8]) -> Given<'a> {
     let owner = Owner { mode: 0o640, user: 1_000, group: 100 };
-    Given { path, target: None, owner, modified: (1_700_000_000, 0), content: Some(content) }
+    let attributes = Attributes::new();
+    Given { path, target: None, owner, modified: (1_700_000_000, 0), attributes, content: Some(content) }
 }
 
 fn packed(all: &[Given<'_>]) -> Vec<u8> {
@@ -28,8 +30,15 @@ fn packed(all: &[Given<'_>]) -> Vec<u8> {
             (None, Some(_)) => Content::File { bytes, read: &mut read },
             (None, None) => Content::Folder,
         };
-        let entry = Entry { path: one.path, owner: one.owner, modified: one.modified, content };
-        assert_eq!(pack.add(entry).expect("memory"), Changed::No);
+        let entry = Entry {
+            path: one.path,
+            owner: one.owner,
+            modified: one.modified,
+            changed: (0, 0),
+            attributes: &one.attributes,
+            content,
+        };
+        assert_eq!(pack.add(entry).expect("memory").changed, Changed::No);
     }
     let bytes = pack.finish().expect("memory");
     let mut tarball = Box::new(Tarball::default());
@@ -175,7 +184,10 @@ fn a_file_that_changes_while_it_is_read_does_not_break_the_archive() {
     let mut add = |bytes, read: &mut dyn Read| {
         let owner = Owner::default();
         let content = Content::File { bytes, read };
-        pack.add(Entry { path: b"x", owner, modified: (0, 0), content }).expect("memory")
+        let attributes = &Attributes::new();
+        pack.add(Entry { path: b"x", owner, modified: (0, 0), changed: (0, 0), attributes, content })
+            .expect("memory")
+            .changed
     };
     assert_eq!(add(1_000, &mut &b"short"[..]), Changed::Shorter);
     assert_eq!(add(3, &mut &b"longer"[..]), Changed::Longer);
@@ -200,7 +212,7 @@ fn what_no_header_holds_is_in_the_extended_one() {
     let large = u64::from(u32::MAX) * 4;
     let found = extensions(b"x", b"", (u32::MAX, 5), (0, 0), large);
     let number = large.to_string().into_bytes();
-    assert_eq!(found, [("uid", u32::MAX.to_string().into_bytes()), ("size", number)]);
+    assert_eq!(found, [("uid".into(), u32::MAX.to_string().into_bytes()), ("size".into(), number)]);
     assert_eq!(extensions(b"x", b"", (1, 1), (1, 0), 1), []);
     for (time, text) in
         [((-2, 500_000_000), "-1.500000000"), ((-1, 0), "-1.000000000"), ((-1, 1), "-0.999999999")]

@@ -46,7 +46,7 @@ impl Inspect for Rows {
     fn finish(self: Box<Self>) -> Result<Inspection, InspectError> {
         let mut fingerprint = Fingerprint::empty(Dialect::Archive);
         fingerprint.tables.push(self.print()?);
-        Ok(Inspection { fingerprint: Some(fingerprint) })
+        Ok(Inspection::of(fingerprint))
     }
 }
 
@@ -85,6 +85,6 @@ impl Inspect for LargeObject {
         let mut fingerprint = Fingerprint::empty(Dialect::Archive);
         let (bytes, hash) = self.sum();
         fingerprint.large_objects.add(bytes, hash);
-        Ok(Inspection { fingerprint: Some(fingerprint) })
+        Ok(Inspection::of(fingerprint))
     }
 }

@@ -179,13 +179,13 @@ impl CustomArchive {
         if let Some((schema, name)) = self.expected.values().next() {
             return incomplete(format!("the data of {schema}.{name} is missing"));
         }
-        Ok(Inspection { fingerprint: Some(self.into_fingerprint()) })
+        Ok(Inspection::of(self.into_fingerprint()))
     }
 
     /// What was seen in a table of contents by itself; its last entry ends with the file.
     pub(super) fn contents_inspection(self) -> Result<Inspection, InspectError> {
         match self.state {
-            State::Entries { left: 0 } => Ok(Inspection { fingerprint: Some(self.into_fingerprint()) }),
+            State::Entries { left: 0 } => Ok(Inspection::of(self.into_fingerprint())),
             _ => Err(InspectError::Incomplete("the table of contents stops before its end".to_owned())),
         }
     }

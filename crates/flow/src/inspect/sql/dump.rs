@@ -34,7 +34,7 @@ impl Inspect for PlainDump {
 
     fn finish(self: Box<Self>) -> Result<Inspection, InspectError> {
         let fingerprint = self.reader.finish()?;
-        Ok(Inspection { fingerprint: self.with_fingerprint.then_some(fingerprint) })
+        Ok(Inspection { fingerprint: self.with_fingerprint.then_some(fingerprint), ..Inspection::default() })
     }
 }
 

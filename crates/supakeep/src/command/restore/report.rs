@@ -7,6 +7,7 @@ use supakeep_model::Duration;
 use supakeep_model::code::Code;
 use supakeep_model::quantity::show_duration;
 
+use crate::command::restore_files::show_files;
 use crate::command::{Context, Outcome};
 use crate::failure::CommandError;
 use crate::output::{Paint, right};
@@ -38,13 +39,11 @@ pub(super) fn show_report(
     compared: Compared,
 ) -> Outcome {
     let output = context.output;
-    let differences: Vec<_> = report
-        .databases
-        .iter()
-        .flat_map(|database| {
-            database.differences.iter().map(move |what| format!("{}: {what}", database.name))
-        })
-        .collect();
+    let of_databases = report.databases.iter().flat_map(|database| {
+        database.differences.iter().map(move |what| format!("{}: {what}", database.name))
+    });
+    let of_files = report.files.iter().flat_map(|files| files.differences.iter().cloned());
+    let differences: Vec<_> = of_databases.chain(of_files).collect();
     if output.json {
         let databases: Vec<_> = report
             .databases
@@ -58,6 +57,7 @@ pub(super) fn show_report(
             .collect();
         output.json(&serde_json::json!({
             "restored": restored, "safety_backup": report.safety, "databases": databases,
+            "files": report.files,
             "duration_seconds": report.duration_seconds,
         }));
     } else {
@@ -76,6 +76,7 @@ pub(super) fn show_report(
             ]);
         }
         output.print(&table);
+        show_files(output, &report.files);
         let took = show_duration(Duration::seconds_f64(report.duration_seconds.ceil()));
         output.line(format!("restored {restored} in {took}"));
         if let Some(safety) = &report.safety {

@@ -1,16 +1,16 @@
-//! The parts of a backup that are files of the stack's folder.
+//! Edge functions and configuration in a backup.
 
 use std::io::Read as _;
 
 use supakeep_flow::backup::BackupSpec;
-use supakeep_flow::ports::FolderError;
+use supakeep_flow::ports::StackError;
 use supakeep_model::artifact::Part;
 use supakeep_model::code::Code;
 use supakeep_model::dump::Compression;
 use supakeep_model::event::RunEvent;
 use supakeep_model::manifest_head::{ManifestHead, Outcome};
 use supakeep_model::parts::{PartName, Parts};
-use supakeep_testkit::{Call, Fault, Operation, ScriptedFolder, Trial};
+use supakeep_testkit::{Call, Fault, Operation, ScriptedFolder, ScriptedPorters, Trial};
 
 /// Stands in `.env`, and nowhere else.
 const PASSWORD: &str = "correct-horse-battery";
@@ -31,13 +31,13 @@ fn stack() -> ScriptedFolder {
 }
 
 fn trial(folder: ScriptedFolder, parts: &[PartName]) -> (Trial, BackupSpec) {
-    let trial = Trial { folder, ..Trial::default() };
+    let trial = Trial { porters: ScriptedPorters::default().with_folder(folder), ..Trial::default() };
     let parts = if parts.is_empty() { Parts::Found } else { Parts::Named(parts.to_vec()) };
     let spec = BackupSpec { parts, ..trial.spec() };
     (trial, spec)
 }
 
-const ALL: [PartName; 3] = PartName::ALL;
+const ALL: [PartName; 3] = [PartName::Database, PartName::Functions, PartName::Config];
 
 fn entries(trial: &Trial, head: &ManifestHead, file: &str) -> Vec<(String, String)> {
     let files = trial.memory.files(head.id.as_str());
@@ -83,7 +83,7 @@ async fn each_part_is_one_archive_and_verified_like_any_file() {
             names(&config),
             [
                 ".env.redacted",
-                "docker-compose.override.yml",
+                "docker-compose.override.yml.redacted",
                 "docker-compose.yml",
                 "volumes/",
                 "volumes/api/",
@@ -91,7 +91,7 @@ async fn each_part_is_one_archive_and_verified_like_any_file() {
             ]
         );
         let manifest = trial.manifest(&head);
-        let of_folder: Vec<_> = manifest.artifacts.iter().filter(|one| one.part.is_of_folder()).collect();
+        let of_folder: Vec<_> = manifest.artifacts.iter().filter(|one| one.part.is_files()).collect();
         assert_eq!(of_folder.iter().map(|one| one.part).collect::<Vec<_>>(), [Part::Functions, Part::Config]);
     }
 }
@@ -119,31 +119,27 @@ async fn a_secret_of_env_is_nowhere() {
         warnings,
         "volumes/functions/.env: kept without its 1 secrets, as volumes/functions/.env.redacted: backups are not encrypted. KEEP A COPY OF IT ELSEWHERE\n\
          .env: kept without its 1 secrets, as .env.redacted: backups are not encrypted. KEEP A COPY OF IT ELSEWHERE\n\
-         docker-compose.override.yml: secrets of .env stood in it at 2 places, and were taken out\n\
+         docker-compose.override.yml: secrets of .env stood in it at 2 places, and were taken out; it is kept as docker-compose.override.yml.redacted\n\
          id: it is not in this backup: there is a private key in it"
     );
 }
 
 #[tokio::test]
 async fn without_the_folder_only_a_backup_that_asks_for_it_fails() {
-    let (trial, mut spec) = trial(ScriptedFolder::hidden(), &[]);
+    let trial = Trial::default();
+    let mut spec = BackupSpec { parts: Parts::Found, ..trial.spec() };
     let head = trial.run(&spec).await;
     assert_eq!((head.outcome, head.parts.as_slice()), (Outcome::Complete, &[PartName::Database][..]));
+    let why = "the stack does not tell where its folder is";
     assert_eq!(
         head.warnings,
-        [
-            "functions and config are not in this backup: the stack's folder (/opt/supabase/docker on the host) is not mounted at /stack"
-        ]
+        ["functions", "config"].map(|part| format!("{part} is not in this backup: {why}"))
     );
     spec.parts = Parts::Named(vec![PartName::Database, PartName::Config]);
     let opened = trial.stack.count(&Call::Open("globals".to_owned()));
     let head = trial.run(&spec).await;
     let error = head.error.expect("it failed");
-    assert_eq!(error.code, Code::StackFolderMissing);
-    assert_eq!(
-        error.message,
-        "the stack's folder (/opt/supabase/docker on the host) is not to be seen from here"
-    );
+    assert_eq!((error.code, &*error.message), (Code::FilesMissing, why));
     assert_eq!(trial.stack.count(&Call::Open("globals".to_owned())), opened, "before anything is dumped");
     spec.parts = Parts::database();
     let head = trial.run(&spec).await;
@@ -160,12 +156,12 @@ async fn a_folder_without_functions_is_a_failure_only_where_they_are_asked_for()
     let error = second.run(&spec).await.error.expect("it failed");
     assert_eq!(
         (error.code, &*error.message),
-        (Code::StackFolderMissing, "there is no volumes/functions in /stack")
+        (Code::FilesMissing, "there is no volumes/functions in /opt/supabase/docker on the host")
     );
-    second.folder.refuse(FolderError::new(Code::StackFolderMissing, "it cannot be opened"));
+    second.porters.refuse(StackError::new(Code::FilesMissing, "it cannot be opened"));
     let head = second.run(&BackupSpec { parts: Parts::Found, ..spec }).await;
     assert!(head.is_good());
-    assert_eq!(head.warnings, ["functions and config are not in this backup: it cannot be opened"]);
+    assert_eq!(head.warnings, ["storage, functions, config are not in this backup: it cannot be opened"]);
 }
 
 #[tokio::test]
@@ -211,6 +207,7 @@ async fn a_full_disk_or_a_missing_key_ends_the_run_and_its_thread() {
     full.memory.fill_after(1_000_000);
     let head = full.run(&spec).await;
     assert_eq!(head.error.map(|error| error.code), Some(Code::RepositoryFull));
+    assert_eq!(full.porters.open_ones(), 0, "whatever comes of it");
     let (keyless, spec) = trial(stack(), &ALL);
     let keyless = keyless.failing(Operation::RedactionKey, 1, Fault::Code(Code::RepositoryIo));
     let head = keyless.run(&spec).await;
@@ -222,7 +219,7 @@ async fn deleted_functions_are_no_lost_rows() {
     let large = vec![b'x'; 3_000_000];
     let (first, spec) = trial(stack().with("volumes/functions/large", large), &[]);
     assert!(first.run(&spec).await.is_good());
-    let second = Trial { folder: stack(), ..first };
+    let second = Trial { porters: ScriptedPorters::default().with_folder(stack()), ..first };
     let head = second.run(&spec).await;
     assert!(head.is_good(), "{:?}", head.suspicion);
 }
