@@ -60,8 +60,12 @@ impl Keeper {
     /// The command with these arguments, ready to be run.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
-        command.args(arguments).env_clear().envs(self.environment.iter().cloned());
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("RUST_BACKTRACE", "1");
+        command.args(arguments).env_clear();
+        // Docker's plugins are looked for below the home.
+        for name in ["PATH", "HOME"] {
+            command.env(name, std::env::var_os(name).unwrap_or_default());
+        }
+        command.env("RUST_BACKTRACE", "1").envs(self.environment.iter().cloned());
         command
     }
 

@@ -9,6 +9,7 @@ mod daemon;
 mod keeper;
 mod resident;
 mod stack;
+pub mod storage_files;
 mod tamper;
 mod wait;
 

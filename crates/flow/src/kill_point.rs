@@ -38,6 +38,16 @@ pub const RESTORE_POINTS: [&str; 9] = [
 /// Between the sections of a large custom archive, which are restored one after the other.
 pub const SECTION_POINTS: [&str; 2] = ["restore-definitions", "restore-rows"];
 
+/// Every point of a recovery's own, in the order in which it passes them.
+pub const RECOVER_POINTS: [&str; 6] = [
+    "recover-folder",
+    "recover-containers",
+    "recover-files",
+    "recover-database",
+    "recover-restored",
+    "recover-services",
+];
+
 /// Every point of a drill's own.
 pub const DRILL_POINTS: [&str; 2] = ["drill-made", "drill-restored"];
 

@@ -15,6 +15,7 @@ pub mod ports;
 pub mod prune;
 pub mod read_back;
 pub mod recipe;
+pub mod recover;
 pub mod redact;
 pub mod reread;
 pub mod restore;

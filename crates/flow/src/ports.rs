@@ -2,6 +2,7 @@
 //! to, a clock, and somebody who listens.
 
 mod clock;
+mod compose;
 mod folder;
 mod observer;
 mod porter;
@@ -10,6 +11,7 @@ mod site;
 mod stack;
 
 pub use clock::Clock;
+pub use compose::{Compose, ComposeProject, Home};
 pub use folder::{
     Attributes, Content, Entry, EntryKind, Folder, FolderError, Folders, Found, Names, NewFolder, Owner, Seen,
 };

@@ -7,7 +7,9 @@
 
 mod attributes;
 mod fill;
+mod home;
 mod local;
 mod open;
 
+pub use home::LocalHome;
 pub use local::LocalFolders;

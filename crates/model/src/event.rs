@@ -44,6 +44,8 @@ pub enum Phase {
     Compare,
     /// Restarting the database.
     Restart,
+    /// Making containers, volumes and networks.
+    CreateStack,
     /// Starting the services that were stopped.
     StartServices,
     /// Making a server for a drill.
@@ -72,6 +74,7 @@ impl Phase {
             Phase::Analyze => "analyzing",
             Phase::Compare => "comparing",
             Phase::Restart => "restarting",
+            Phase::CreateStack => "making the containers of",
             Phase::StartServices => "starting",
             Phase::MakeScratch => "making a scratch server",
             Phase::Check => "checking",

@@ -26,6 +26,7 @@ pub mod planner;
 pub mod preset;
 pub mod profile;
 pub mod quantity;
+pub mod recovery;
 pub mod retention;
 #[cfg(any(test, feature = "samples"))]
 pub mod sample;

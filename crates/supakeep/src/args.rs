@@ -138,6 +138,26 @@ pub(crate) enum Command {
         #[command(flatten)]
         parts: Parts,
     },
+    /// Make a stack from nothing but a backup and its .env, on a machine that has none: folder, containers, files, databases
+    Recover {
+        /// An id, the beginning of one, `latest` or `latest:PROFILE`
+        id: String,
+        /// The stack's folder, which is made: the engine must see it at the same path
+        #[arg(long, value_name = "FOLDER")]
+        into: PathBuf,
+        /// The stack's .env with its secrets, which no backup has
+        #[arg(long, value_name = "FILE")]
+        env_file: Option<PathBuf>,
+        /// Go on where a recovery into this folder was interrupted
+        #[arg(long)]
+        resume: bool,
+        /// Show what would be done
+        #[arg(long)]
+        dry_run: bool,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
     /// Restore a backup into a scratch container, and compare with what it recorded
     Drill {
         /// An id, the beginning of one, `latest` or `latest:PROFILE` [default: latest]

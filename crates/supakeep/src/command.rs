@@ -13,6 +13,7 @@ mod kept;
 mod list;
 mod porter;
 mod question;
+mod recover;
 mod restore;
 mod restore_file;
 mod restore_files;
@@ -145,6 +146,7 @@ fn ends_itself(command: &Command) -> bool {
             | Command::Backup { dry_run: false, .. }
             | Command::Verify { .. }
             | Command::Restore { .. }
+            | Command::Recover { .. }
             | Command::Drill { .. }
             | Command::Delete { .. }
             | Command::Cleanup { .. }
@@ -215,6 +217,9 @@ async fn perform(command: Command, context: Context) -> Outcome {
                 yes,
             };
             restore::run(&context, wish).await
+        }
+        Command::Recover { id, into, env_file, resume, dry_run, yes } => {
+            recover::run(&context, recover::Wish { id, into, env_file, resume, dry_run, yes }).await
         }
         Command::Drill { id, latest: _, sample } => drill::run(&context, id.as_deref(), sample).await,
         Command::Delete { ids, yes } => delete::run(&context, &ids, yes).await,

@@ -3,6 +3,7 @@
 mod args;
 mod clock;
 mod command;
+mod compose;
 mod config;
 mod failure;
 mod git;

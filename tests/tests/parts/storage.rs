@@ -2,11 +2,8 @@
 
 use std::process::Command;
 
-use supakeep_model::manifest::Manifest;
+use supakeep_tests::storage_files::{ODD_FILES, StorageFiles, difference};
 use supakeep_tests::{Keeper, Pg, Stack, docker, run};
-
-/// Where the look-alike's storage service keeps its files.
-const ROOT: &str = "/var/lib/storage";
 
 /// A stack with a storage service, and a supakeep that keeps its files.
 fn stack(pg: Pg) -> (Stack, Keeper) {
@@ -15,73 +12,26 @@ fn stack(pg: Pg) -> (Stack, Keeper) {
     (stack, keeper)
 }
 
-fn storage(stack: &Stack) -> String {
-    format!("{}-storage-1", stack.project)
+fn files(stack: &Stack) -> StorageFiles {
+    StorageFiles::of(&stack.project)
 }
-
-/// Runs a script as root where the files are.
-fn sh(stack: &Stack, script: &str) -> String {
-    let ended = docker(&["exec", "-u", "0:0", "-w", ROOT, &storage(stack), "sh", "-euc", script]);
-    ended.ok().text()
-}
-
-/// Everything that is known of every file, by the tools of the system: content, attributes, mode, owner, time.
-fn listing(stack: &Stack) -> String {
-    sh(
-        stack,
-        "find . -mindepth 1 -path ./multiparts -prune -o -mindepth 1 -printf '%P|%y|%m|%U:%G|%T@|%l\\0' | LC_ALL=C sort -z | tr '\\0' '\\n'
-         find . -path ./multiparts -prune -o -type f -printf '%P|%n\\0' | LC_ALL=C sort -z | tr '\\0' '\\n'
-         find . -path ./multiparts -prune -o -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum -z | tr '\\0' '\\n'
-         find . -path ./multiparts -prune -o -print0 | LC_ALL=C sort -z | xargs -0 getfattr -h -d -m - 2>/dev/null",
-    )
-}
-
-/// What people and programs put there, and what has broken other tools.
-const ODD_FILES: &str = r#"
-mkdir -p stub/stub/odd multiparts/upload
-cd stub/stub/odd
-printf dash >./-rf
-printf line >"$(printf 'line\nend')"
-printf bytes >"$(printf 'bytes\377')"
-printf long >"$(printf 'n%.0s' $(seq 255))"
-printf empty >/dev/null; : >empty
-head -c 3000000 /dev/urandom >large
-setfattr -n user.supabase.content-type -v "$(printf 'text/\377odd\nvalue')" large
-setfattr -n user.empty large
-ln large same-as-large
-ln -s /etc/passwd link
-mkdir -m 0700 private; printf x >private/x; chmod 0000 private/x; chown 1234:5678 private/x private
-touch -d '1999-12-31 23:59:59.123456789' empty
-printf half >/var/lib/storage/multiparts/upload/part
-"#;
 
 fn restored_is_equal(stack: &Stack, keeper: &Keeper, arguments: &[&str], wanted: &str) {
-    sh(stack, "find . -mindepth 1 -delete");
+    files(stack).sh("find . -mindepth 1 -delete");
     keeper.run(arguments).ok();
-    let found = listing(stack);
+    let found = files(stack).listing();
     assert!(found == *wanted, "{}", difference(wanted, &found));
-}
-
-/// The first lines that differ.
-fn difference(wanted: &str, found: &str) -> String {
-    let lines = wanted.lines().zip(found.lines()).filter(|(wanted, found)| wanted != found).take(5);
-    let shown: Vec<_> = lines.map(|(wanted, found)| format!("wanted {wanted}\nfound  {found}")).collect();
-    format!("{} lines wanted, {} found\n{}", wanted.lines().count(), found.lines().count(), shown.join("\n"))
-}
-
-fn manifest(keeper: &Keeper, id: &str) -> Manifest {
-    keeper.manifest(id)
 }
 
 #[test]
 fn every_file_comes_back_with_all_that_belongs_to_it() {
     for pg in Pg::ALL {
         let (stack, keeper) = stack(pg);
-        sh(&stack, ODD_FILES);
+        files(&stack).sh(ODD_FILES);
         let checked = keeper.run(&["check"]).ok().text();
         assert!(checked.contains("files") && checked.contains("storage can be packed"), "{checked}");
         let first = keeper.backup(&[]);
-        let head = manifest(&keeper, &first).head;
+        let head = keeper.manifest(&first).head;
         let record = head.storage.expect("it holds files");
         assert_eq!(
             (record.prefix.as_str(), record.increments, record.new_files),
@@ -92,19 +42,20 @@ fn every_file_comes_back_with_all_that_belongs_to_it() {
             objects.rows > 3 && objects.missing >= objects.rows - 3,
             "the look-alike has more rows than files"
         );
-        let at_first = listing(&stack);
+        let at_first = files(&stack).listing();
 
         // A second one holds what is new, and nothing else.
-        sh(&stack, "printf new >stub/stub/odd/new; rm stub/stub/odd/-rf; chmod 0600 stub/stub/odd/empty");
+        files(&stack)
+            .sh("printf new >stub/stub/odd/new; rm stub/stub/odd/-rf; chmod 0600 stub/stub/odd/empty");
         let second = keeper.backup(&[]);
-        let head = manifest(&keeper, &second).head;
+        let head = keeper.manifest(&second).head;
         let record = head.storage.expect("it holds files");
         assert_eq!(
             (record.new_files, head.parents.len()),
             (2, 1),
             "the new one, and the one whose mode changed"
         );
-        let at_second = listing(&stack);
+        let at_second = files(&stack).listing();
 
         keeper.run(&["verify", &first]).ok();
         keeper.run(&["verify", &second]).ok();
@@ -112,10 +63,10 @@ fn every_file_comes_back_with_all_that_belongs_to_it() {
             restored_is_equal(&stack, &keeper, &["restore", id, "--parts", "storage", "--yes"], wanted);
         }
         // A file that is there and not in the backup stays.
-        sh(&stack, "printf later >later");
+        files(&stack).sh("printf later >later");
         let said = keeper.run(&["restore", &second, "--parts", "storage", "--yes"]).ok();
         assert!(said.stderr.contains("entries that the backup does not have stay there"), "{}", said.stderr);
-        assert_eq!(sh(&stack, "cat later"), "later");
+        assert_eq!(files(&stack).sh("cat later"), "later");
         // And with the databases, as it is without a word.
         let whole = keeper.run(&["restore", &second, "--no-safety-backup", "--yes"]).ok().text();
         assert!(whole.contains("storage") && whole.contains("equal"), "{whole}");
@@ -135,16 +86,16 @@ fn nothing_is_left(stack: &Stack, keeper: &Keeper) {
         .lines()
         .filter(|labels| labels.split(['=', ',']).any(|word| word.len() > 8 && identity.contains(word)));
     assert_eq!(ours.count(), 0, "{listed}");
-    assert_eq!(sh(stack, "find . -name '.supakeep-being-written-*'"), "");
+    assert_eq!(files(stack).sh("find . -name '.supakeep-being-written-*'"), "");
 }
 
 #[test]
 fn a_person_can_restore_them_with_tar() {
     let (stack, keeper) = stack(Pg::V17);
-    sh(&stack, ODD_FILES);
+    files(&stack).sh(ODD_FILES);
     let id = keeper.backup(&[]);
-    let wanted = listing(&stack);
-    sh(&stack, "find . -mindepth 1 -delete");
+    let wanted = files(&stack).listing();
+    files(&stack).sh("find . -mindepth 1 -delete");
     let archive = keeper.folder().join(&id).join("storage.tar.zst");
     let command = format!(
         "unzstd -c '{}' | docker run --rm -i --network none -v {}_storage:/restore -u 0:0 {} \
@@ -156,7 +107,7 @@ fn a_person_can_restore_them_with_tar() {
     let said = run(Command::new("sh").args(["-c", &command]), b"").ok().text();
     let odd = |line: &&str| !line.contains("hdrcharset");
     assert_eq!(said.lines().filter(odd).collect::<Vec<_>>(), Vec::<&str>::new());
-    let found = listing(&stack);
+    let found = files(&stack).listing();
     assert!(found == wanted, "{}", difference(&wanted, &found));
 }
 

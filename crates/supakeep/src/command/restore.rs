@@ -20,7 +20,7 @@ use supakeep_model::quantity::{show_bytes, show_time};
 
 mod explain;
 mod file;
-mod report;
+pub(super) mod report;
 
 use self::explain::explain;
 use self::report::{Compared, show_report};

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use supakeep_flow::restore::RestoreReport;
+use supakeep_flow::restore::{DatabaseReport, RestoreReport};
 use supakeep_model::Duration;
 use supakeep_model::code::Code;
 use supakeep_model::quantity::show_duration;
@@ -10,11 +10,11 @@ use supakeep_model::quantity::show_duration;
 use crate::command::restore_files::show_files;
 use crate::command::{Context, Outcome};
 use crate::failure::CommandError;
-use crate::output::{Paint, right};
+use crate::output::{Output, Paint, right};
 
 /// What a database was compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Compared {
+pub(in crate::command) enum Compared {
     /// With what the backup recorded of it.
     WithRecord,
     /// With the number of rows in a file.
@@ -29,6 +29,25 @@ impl Compared {
             Compared::WithCount => "as many rows",
         }
     }
+}
+
+/// A line for each database.
+pub(in crate::command) fn show_databases(output: Output, databases: &[DatabaseReport], compared: Compared) {
+    let mut table = output.table(&["DATABASE", "TABLES", "ROWS", "COMPARED"]);
+    for database in databases {
+        let (word, paint) = if database.differences.is_empty() {
+            (compared.word(), Paint::Good)
+        } else {
+            ("DIFFERENT", Paint::Bad)
+        };
+        table.add_row(vec![
+            comfy_table::Cell::new(&database.name),
+            right(database.tables),
+            right(database.rows),
+            comfy_table::Cell::new(output.paint(word, paint)),
+        ]);
+    }
+    output.print(&table);
 }
 
 /// What was restored, how it compares, and where what was there before is. `restored` is what a person calls it.
@@ -61,21 +80,7 @@ pub(super) fn show_report(
             "duration_seconds": report.duration_seconds,
         }));
     } else {
-        let mut table = output.table(&["DATABASE", "TABLES", "ROWS", "COMPARED"]);
-        for database in &report.databases {
-            let (word, paint) = if database.differences.is_empty() {
-                (compared.word(), Paint::Good)
-            } else {
-                ("DIFFERENT", Paint::Bad)
-            };
-            table.add_row(vec![
-                comfy_table::Cell::new(&database.name),
-                right(database.tables),
-                right(database.rows),
-                comfy_table::Cell::new(output.paint(word, paint)),
-            ]);
-        }
-        output.print(&table);
+        show_databases(output, &report.databases, compared);
         show_files(output, &report.files);
         let took = show_duration(Duration::seconds_f64(report.duration_seconds.ceil()));
         output.line(format!("restored {restored} in {took}"));
