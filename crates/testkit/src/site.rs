@@ -1,6 +1,8 @@
 //! A place to restore into: its services, databases and roles are a handful of values, every change of them
 //! is noted, and any of the changes can be made to fail.
 
+mod session;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,10 +13,12 @@ use supakeep_flow::ports::{
 };
 use supakeep_model::code::Code;
 use supakeep_model::secret::Secret;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use self::session::OpenSession;
+pub use self::session::SiteSession;
 use crate::stack::ScriptedStack;
 
 /// A change of the site.
@@ -84,17 +88,6 @@ pub struct SiteDatabase {
     pub is_filled: bool,
     /// The settings of the stack's own, as statements.
     pub own_settings: Vec<String>,
-}
-
-/// A session that was fed a script.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SiteSession {
-    /// Whether it goes on.
-    pub is_open: bool,
-    /// What it was told, but for rows.
-    pub told: String,
-    /// The rows that it has stored: all of a `COPY`, or none.
-    pub rows: Vec<String>,
 }
 
 struct State {
@@ -538,65 +531,6 @@ impl Elevation for Watcher {
         self.0.note(SiteOperation::EndRaise, "postgres").await?;
         self.0.lock().is_superuser = false;
         Ok(())
-    }
-}
-
-/// A session until it is dropped.
-struct OpenSession {
-    site: ScriptedSite,
-    number: usize,
-}
-
-impl OpenSession {
-    fn new(site: ScriptedSite) -> OpenSession {
-        let mut state = site.lock();
-        let number = state.sessions.len();
-        state.sessions.push(SiteSession { is_open: true, ..SiteSession::default() });
-        drop(state);
-        OpenSession { site, number }
-    }
-
-    fn change(&self, change: impl FnOnce(&mut SiteSession)) {
-        change(&mut self.site.lock().sessions[self.number]);
-    }
-
-    /// Does what psql does, as far as a restore relies on it.
-    async fn run(&self, script: Stored, output: OnOutput<'_>) -> Result<(), StackError> {
-        let mut lines = BufReader::new(script).lines();
-        let mut rows: Option<Vec<String>> = None;
-        while let Some(line) = lines.next_line().await.map_err(unread)? {
-            match &mut rows {
-                Some(stored) if line == "\\." => {
-                    let stored = std::mem::take(stored);
-                    self.change(|session| session.rows.extend(stored));
-                    rows = None;
-                    continue;
-                }
-                Some(rows) => {
-                    rows.push(line);
-                    continue;
-                }
-                None => self.change(|session| session.told.extend([line.as_str(), "\n"])),
-            }
-            if line == "\\q" {
-                return self.site.note(SiteOperation::SessionEnds, &self.number.to_string()).await;
-            } else if line.starts_with("COPY ") && line.ends_with(" FROM stdin;") {
-                self.site.note(SiteOperation::SessionRows, &self.number.to_string()).await?;
-                rows = Some(Vec::new());
-            } else if let Some(word) = line.strip_prefix("SELECT '").and_then(|rest| rest.strip_suffix("';"))
-            {
-                self.site.note(SiteOperation::SessionAnswers, &self.number.to_string()).await?;
-                output(format!("{word}\n").as_bytes());
-            }
-        }
-        // It waits for more: a script says itself that it is over.
-        std::future::pending().await
-    }
-}
-
-impl Drop for OpenSession {
-    fn drop(&mut self) {
-        self.change(|session| session.is_open = false);
     }
 }
 
