@@ -168,8 +168,6 @@ fn a_backup_holds_everything_with_tight_permissions() {
             [
                 "_supabase.create.sql.gz",
                 "_supabase.sql.gz",
-                // Run on the host, supakeep finds the stack's folder by compose's labels.
-                "config.tar.gz",
                 "globals.sql.gz",
                 "manifest.json",
                 "pgsodium_root.key",
@@ -286,8 +284,8 @@ fn databases_with_any_name_are_backed_up_under_safe_file_names() {
             artifact.path
         );
     }
-    // Roles, root key, configuration; the one with a line end has no statement that creates it, and says so.
-    assert_eq!(manifest.artifacts.len(), 3 + 2 * (names.len() + 2) - 1);
+    // Roles, root key; the one with a line end has no statement that creates it, and says so.
+    assert_eq!(manifest.artifacts.len(), 2 + 2 * (names.len() + 2) - 1);
     assert!(manifest.head.warnings.iter().any(|warning| warning.contains("line end")));
 }
 
