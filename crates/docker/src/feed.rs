@@ -22,12 +22,13 @@ use crate::psql::Client;
 const SCRIPT: &str = r#"nonce=$1
 bytes=$2
 shift 2
-if [ "$bytes" = all ]; then cat; else head -c "$bytes"; fi | {
+run() {
 "$@"
 code=$?
 printf '\n%s %03d\n' "$nonce" "$code"
-exit "$code"
+return "$code"
 }
+if [ "$bytes" = all ]; then run "$@"; else head -c "$bytes" | run "$@"; fi
 code=$?
 read -r _
 exit "$code""#;

@@ -273,8 +273,8 @@ impl Site for DockerSite {
         let jobs = restore.jobs.max(1).to_string();
         let (target, archive) = (conninfo(database), format!("{PLACE}/{}", restore.archive));
         let mut arguments = vec!["--exit-on-error", "-d", &target, "-j", &jobs];
-        if let Some(section) = restore.section {
-            arguments.extend(["--section", section.as_str()]);
+        if restore.is_before_rows {
+            arguments.extend(["--section", "pre-data"]);
         }
         if !restore.entries.is_empty() {
             arguments.extend(["-L", "/dev/stdin"]);

@@ -22,7 +22,7 @@ pub use repository::{
 };
 pub use site::{
     ArchiveRestore, Elevation, Input, OnError, OnOutput, OnProgress, OpenOnce, Placed, Room, Scratch,
-    ScratchSpec, Section, Service, Site, Sites,
+    ScratchSpec, Service, Site, Sites,
 };
 pub use stack::{
     DatabaseFacts, DumpKind, DumpRequest, Server, ServerFacts, Snapshot, SourceStream, Stack, StackError,

@@ -32,7 +32,7 @@ fn sums_up_what_an_archive_holds() {
     let tables: Vec<_> = print.tables.iter().map(|table| (table.name.as_str(), table.rows)).collect();
     assert_eq!(tables, [("empty", 0), ("users", 300)]);
     assert_eq!((print.large_objects.count, print.large_objects.bytes), (3, 9_009));
-    assert_eq!(print.schema.count, 2);
+    assert_eq!(print.schema.count, 4);
     let packed = inspect(&database().archive(ArchiveCodec::Zstd), 1_000_000).expect("it is whole");
     assert_eq!(packed, print, "compression is no content");
 }
@@ -63,7 +63,7 @@ fn is_taken_apart_into_rows_for_psql_and_an_archive_without_them() {
     let objects = 1 + 5 + 5 + 5 + 90 + 5 + 5;
     let expected = [contents.as_slice(), &whole[whole.len() - objects..]].concat();
     assert_eq!(rest.archive.as_deref(), Some(expected.as_slice()));
-    assert_eq!(rest.others, [900], "the large objects");
+    assert_eq!(rest.others, [900, 2001, 2002], "the large objects, and an index of each table");
     for chunk in [1, 7, 1_000] {
         let (again, same, others) = apart(&whole, chunk);
         assert_eq!((again, same, others.others), (script.clone(), contents.clone(), rest.others.clone()));

@@ -29,8 +29,9 @@ const NO_OFFSET: [u8; 9] = [1, 0, 0, 0, 0, 0, 0, 0, 0];
 const NO_STRING: i32 = -1;
 const SECTION_PRE_DATA: i32 = 2;
 const SECTION_DATA: i32 = 3;
+const SECTION_POST_DATA: i32 = 4;
 
-/// An archive with a definition and the rows of every table, and these large objects.
+/// An archive with a definition, the rows and an index of every table, and these large objects.
 pub fn archive(tables: &[Table], large_objects: &[(i32, Vec<u8>)], codec: ArchiveCodec) -> Vec<u8> {
     let mut out = b"PGDMP".to_vec();
     out.extend(VERSION);
@@ -42,16 +43,27 @@ pub fn archive(tables: &[Table], large_objects: &[(i32, Vec<u8>)], codec: Archiv
     });
     (0..7).for_each(|_| int(&mut out, 0));
     ["postgres", "16.4", "17.2"].iter().for_each(|text| string(&mut out, text));
-    let entries = 2 * tables.len() + usize::from(!large_objects.is_empty());
+    let entries = 3 * tables.len() + usize::from(!large_objects.is_empty());
     int(&mut out, i32::try_from(entries).expect("few tables"));
     for (number, table) in (1..).zip(tables) {
         let definition = format!("CREATE TABLE {}.{} (id bigint);\n", table.schema, table.name);
         let [schema, name] = [&table.schema, &table.name].map(String::as_str);
-        entry(&mut out, 1_000 + number, (schema, name), "TABLE", &definition, false);
-        entry(&mut out, number, (schema, name), "TABLE DATA", "", true);
+        entry(&mut out, 1_000 + number, (schema, name), "TABLE", &definition, SECTION_PRE_DATA);
+        entry(&mut out, number, (schema, name), "TABLE DATA", "", SECTION_DATA);
     }
     if !large_objects.is_empty() {
-        entry(&mut out, LARGE_OBJECTS, ("", "BLOBS"), "BLOBS", "", true);
+        entry(&mut out, LARGE_OBJECTS, ("", "BLOBS"), "BLOBS", "", SECTION_DATA);
+    }
+    for (number, Table { schema, name, .. }) in (1..).zip(tables) {
+        let definition = format!("CREATE INDEX {name}_idx ON {schema}.{name} (id);\n");
+        entry(
+            &mut out,
+            2_000 + number,
+            (schema, &format!("{name}_idx")),
+            "INDEX",
+            &definition,
+            SECTION_POST_DATA,
+        );
     }
     for (number, table) in (1..).zip(tables) {
         out.push(BLOCK_DATA);
@@ -95,15 +107,16 @@ fn entry(
     (schema, tag): (&str, &str),
     kind: &str,
     definition: &str,
-    has_data: bool,
+    section: i32,
 ) {
+    let has_data = section == SECTION_DATA;
     int(out, id);
     int(out, i32::from(has_data));
     string(out, "1259");
     string(out, "16384");
     string(out, tag);
     string(out, kind);
-    int(out, if has_data { SECTION_DATA } else { SECTION_PRE_DATA });
+    int(out, section);
     string(out, definition);
     string(out, "");
     let copy = format!("COPY {schema}.{tag} (id) FROM stdin;\n");

@@ -287,7 +287,13 @@ impl ScriptedSite {
 
     /// What a question is answered with; `None` where it is no question that a restore asks.
     fn answer(&self, statements: &str) -> Option<String> {
-        let state = self.lock();
+        let mut state = self.lock();
+        if statements.contains("'is_there'") {
+            let is_it = |name: &str| statements.contains(&format!("datname = '{name}'"));
+            let found = state.databases.iter_mut().find(|(name, _)| is_it(name));
+            let is_there = found.map(|(_, database)| database.limit = 0).is_some();
+            return Some(format!(r#"{{"is_there": {is_there}, "has_inside": false}}"#));
+        }
         let names = || state.databases.keys().map(|name| format!("\"{name}\"")).collect::<Vec<_>>();
         let named = || state.databases.iter().find(|(name, _)| statements.contains(&format!("'{name}'")));
         Some(if statements.contains("FROM pg_settings") {
@@ -314,10 +320,6 @@ impl ScriptedSite {
             format!("[{}]", names().join(", "))
         } else if statements.contains("pg_db_role_setting") {
             named().map(|(_, database)| database.own_settings.join("\n")).unwrap_or_default()
-        } else if statements.starts_with("SELECT datconnlimit") {
-            named().map(|(_, database)| database.limit.to_string()).unwrap_or_default()
-        } else if statements.contains("pg_subscription") {
-            "0".to_owned()
         } else {
             return None;
         })

@@ -70,27 +70,8 @@ pub struct ArchiveRestore {
     pub jobs: usize,
     /// The entries to restore, by their number in the table of contents; all where there are none.
     pub entries: Vec<i64>,
-    /// Only this section of them.
-    pub section: Option<Section>,
-}
-
-/// A section of an archive, as `pg_restore --section` has them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Section {
-    /// Definitions that rows need.
-    PreData,
-    /// Indexes, constraints, triggers.
-    PostData,
-}
-
-impl Section {
-    /// Its name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Section::PreData => "pre-data",
-            Section::PostData => "post-data",
-        }
-    }
+    /// Only definitions that rows need (`--section=pre-data`).
+    pub is_before_rows: bool,
 }
 
 /// Is told how many bytes have been taken so far.

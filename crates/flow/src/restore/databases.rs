@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde::Deserialize;
 use supakeep_model::artifact::Part;
 use supakeep_model::code::Code;
 use supakeep_model::dump::Format;
@@ -120,49 +121,60 @@ pub(crate) async fn own_settings(database: &str, site: &dyn Site) -> Result<Vec<
 
 /// Drops a database if it is there, also one that nobody can connect to.
 pub(super) async fn drop_database(database: &str, site: &dyn Site) -> Result<(), Failure> {
-    let query = format!("SELECT datconnlimit FROM pg_database WHERE datname = {}", literal(database));
-    let limit = site.sql("template1", &query).await?;
-    if limit.trim().is_empty() {
-        return Ok(());
-    }
-    if limit.trim() != INVALID {
-        // Nobody comes in again between the drop of the last session and the drop of the database.
-        let shut = format!("ALTER DATABASE {} CONNECTION LIMIT 0", quoted(database));
-        site.sql("template1", &shut).await?;
-    }
     let statement =
         format!("{}DROP DATABASE IF EXISTS {} WITH (FORCE);\n", clear_the_way(database), quoted(database));
     let mut tries = 1;
     loop {
-        let cleared = clear_inside(database, site).await;
+        let cleared = match shut(database, site).await? {
+            Shut { is_there: false, .. } => return Ok(()),
+            Shut { has_inside: true, .. } => site.sql(database, CLEAR_INSIDE).await.map(drop),
+            Shut { .. } => Ok(()),
+        };
         // Whatever came of that: only the drop itself knows whether it can be.
         match site.sql("template1", &statement).await {
             Ok(_) => return Ok(()),
-            Err(error) if tries == TRIES => return Err(cleared.err().unwrap_or(error.into())),
+            Err(error) if tries == TRIES => return Err(cleared.err().unwrap_or(error).into()),
             Err(_) => tries += 1,
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// Ends what can be ended only from inside: subscriptions and prepared transactions. Whether there are any
-/// is known from outside, and most often there are none: then it does not matter that nobody gets in.
-async fn clear_inside(database: &str, site: &dyn Site) -> Result<(), Failure> {
+/// A database that nobody gets into any more.
+#[derive(Deserialize)]
+struct Shut {
+    /// Whether there is one of the name.
+    is_there: bool,
+    /// Whether it has subscriptions or prepared transactions, which can be ended only from inside.
+    has_inside: bool,
+}
+
+/// Shuts a database, so that nobody comes in again between the end of the last session and the drop, and looks at
+/// what is in the way. Superusers get in where there is something to end inside, also into one that takes nobody;
+/// most often there is nothing, and then it does not matter.
+async fn shut(database: &str, site: &dyn Site) -> Result<Shut, Failure> {
     let name = literal(database);
-    let query = format!(
-        "SELECT (SELECT count(*) FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid \
-         WHERE datname = {name}) + (SELECT count(*) FROM pg_prepared_xacts WHERE database = {name})"
+    let alter = |what: &str, condition: &str| {
+        format!(
+            "SELECT format('ALTER DATABASE %I {what}', datname) FROM pg_database \
+             WHERE datname = {name} AND datconnlimit <> {INVALID}{condition} \\gexec\n"
+        )
+    };
+    let inside = format!(
+        "((SELECT count(*) FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE datname = {name}) + \
+         (SELECT count(*) FROM pg_prepared_xacts WHERE database = {name}) > 0)"
     );
-    if site.sql("template1", &query).await?.trim() == "0" {
-        return Ok(());
-    }
-    let allow = format!(
-        "SELECT format('ALTER DATABASE %I ALLOW_CONNECTIONS true', datname) FROM pg_database \
-         WHERE datname = {name} AND NOT datallowconn AND datconnlimit <> {INVALID} \\gexec\n"
-    );
-    site.sql("template1", &allow).await?;
-    site.sql(database, CLEAR_INSIDE).await?;
-    Ok(())
+    let script = [
+        alter("CONNECTION LIMIT 0", ""),
+        alter("ALLOW_CONNECTIONS true", &format!(" AND NOT datallowconn AND {inside}")),
+        format!(
+            "SELECT json_build_object('is_there', EXISTS (SELECT FROM pg_database WHERE datname = {name}), \
+             'has_inside', {inside});\n"
+        ),
+    ];
+    serde_json::from_str(site.sql("template1", &script.concat()).await?.trim()).map_err(|error| {
+        Failure::new(Code::DatabaseRefused, format!("psql's answer makes no sense: {error}"))
+    })
 }
 
 /// The slot is the other side's: it stays there, and this side never connects again.

@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::inspect::InspectError;
 use crate::inspect::archive::{Rest, Sections};
 use crate::kill_point::kill_point;
-use crate::ports::{ArchiveRestore, OnProgress, OpenOnce, Placed, Section, Site, Stored};
+use crate::ports::{ArchiveRestore, OnProgress, OpenOnce, Placed, Site, Stored};
 
 /// Bytes read at a time: they may be ten times as many when they are decompressed.
 const CHUNK: usize = 64 * 1024;
@@ -58,8 +58,13 @@ pub(super) async fn restore(
     }
     let contents = sections.contents().unwrap_or_default().to_vec();
     place(site, contents, progress).await?;
-    let of = |section, entries| ArchiveRestore { archive: ARCHIVE.to_owned(), jobs, entries, section };
-    site.pg_restore(database, &of(Some(Section::PreData), Vec::new())).await?;
+    let of = |entries, is_before_rows| ArchiveRestore {
+        archive: ARCHIVE.to_owned(),
+        jobs,
+        entries,
+        is_before_rows,
+    };
+    site.pg_restore(database, &of(Vec::new(), true)).await?;
     kill_point("restore-definitions");
     let (script, rest) = go_on(archive, sections, script);
     fan::fill(site, database, script, jobs, progress).await?;
@@ -69,10 +74,10 @@ pub(super) async fn restore(
         Some(archive) => place(site, archive, &|_| {}).await?,
         None => site.place(vec![Placed { name: ARCHIVE.to_owned(), bytes, open: again }], progress).await?,
     }
+    // Without any it would take all of them.
     if !rest.others.is_empty() {
-        site.pg_restore(database, &of(None, rest.others)).await?;
+        site.pg_restore(database, &of(rest.others, false)).await?;
     }
-    site.pg_restore(database, &of(Some(Section::PostData), Vec::new())).await?;
     Ok(true)
 }
 

@@ -45,7 +45,7 @@ struct Parts {
     settings: String,
     /// `COPY … FROM stdin;` by dump id.
     copies: BTreeMap<i64, String>,
-    /// Entries of the data section that are not rows, in their order.
+    /// Entries of the data section and behind it that are not rows, in their order.
     others: Vec<i64>,
     offset_bytes: usize,
     /// Whether `pg_restore` alone can restore it.
@@ -70,7 +70,7 @@ struct LargeObjects {
 pub struct Rest {
     /// The archive without its rows; none where that is too long to be kept.
     pub archive: Option<Vec<u8>>,
-    /// Its entries of the data section that are not rows, by dump id, in their order.
+    /// Its entries of the data section and behind it that are not rows, by dump id, in their order.
     pub others: Vec<i64>,
 }
 
@@ -155,7 +155,7 @@ impl Sink for Parts {
                 self.is_special |= entry.definition.contains(char::REPLACEMENT_CHARACTER);
                 self.settings.push_str(&entry.definition);
             }
-            _ if self.section == SECTION_DATA => self.others.push(entry.dump_id),
+            _ if self.section >= SECTION_DATA => self.others.push(entry.dump_id),
             _ => {}
         }
         Ok(())

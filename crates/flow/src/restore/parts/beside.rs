@@ -268,8 +268,12 @@ async fn from_archive(
         let entries: Vec<i64> = step.iter().map(|entry| entry.id).filter(|id| !out.contains(id)).collect();
         // An empty list would be all of them.
         if !entries.is_empty() {
-            let wanted =
-                ArchiveRestore { archive: ARCHIVE.to_owned(), jobs: spec.jobs, entries, section: None };
+            let wanted = ArchiveRestore {
+                archive: ARCHIVE.to_owned(),
+                jobs: spec.jobs,
+                entries,
+                is_before_rows: false,
+            };
             site.pg_restore(&spec.name, &wanted).await?;
         }
         if let Some(wrapper) = step.last().filter(|entry| apart.contains(&entry.id)) {
