@@ -11,6 +11,7 @@ use supakeep_flow::ports::{Clock, Observer, Repository};
 use supakeep_flow::recipe::Recipe;
 use supakeep_model::code::Code;
 use supakeep_model::event::RunEvent;
+use supakeep_model::export::ExportProfile;
 use supakeep_model::profile::Profile;
 use supakeep_model::quantity::show_time;
 use supakeep_model::secret::Secret;
@@ -19,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::drills::{Drills, DrillsSpec};
+use crate::exports::{Exporter, ExportsSpec};
 use crate::http::{Interface, router};
 use crate::log::LogObserver;
 use crate::metrics::Metrics;
@@ -46,6 +48,8 @@ pub struct DaemonSpec {
     pub retention: Retention,
     /// Where HTTP listens.
     pub listen: SocketAddr,
+    /// The exports.
+    pub exports: Vec<ExportProfile>,
     /// What a caller must show to start a run.
     pub token: Option<Secret<String>>,
     /// How long a run may go on after a signal.
@@ -72,6 +76,7 @@ pub struct Daemon {
     metrics: Arc<Metrics>,
     drills: Option<DrillsSpec>,
     rounds: Option<RoundsSpec>,
+    exports: Option<ExportsSpec>,
 }
 
 /// Tells an event to everybody.
@@ -98,10 +103,11 @@ impl Daemon {
             stack: spec.stack.clone(),
             profiles: spec.profiles.clone(),
             min_free_bytes: spec.recipe.min_free_bytes,
+            exports: spec.exports.clone(),
         };
-        let metrics = Arc::new(Metrics::new(&spec.recipe.build, &spec.profiles));
+        let metrics = Arc::new(Metrics::new(&spec.recipe.build, &spec.profiles, &spec.exports));
         let status = Arc::new(Status::new(status_spec, catalog, view));
-        Daemon { spec, repository, clock, status, metrics, drills: None, rounds: None }
+        Daemon { spec, repository, clock, status, metrics, drills: None, rounds: None, exports: None }
     }
 
     /// With drills.
@@ -114,6 +120,12 @@ impl Daemon {
     #[must_use]
     pub fn with_rounds(self, rounds: Option<RoundsSpec>) -> Daemon {
         Daemon { rounds, ..self }
+    }
+
+    /// With exports.
+    #[must_use]
+    pub fn with_exports(self, exports: ExportsSpec) -> Daemon {
+        Daemon { exports: Some(exports), ..self }
     }
 
     /// Who is told what happens in a run.
@@ -148,6 +160,15 @@ impl Daemon {
             status: Arc::clone(&self.status),
         });
         let rounds = rounds.map(|rounds| tokio::spawn(rounds.run(stop.clone())));
+        let exports = self.exports.filter(|spec| !spec.exports.is_empty()).map(|spec| Exporter {
+            spec,
+            repository: Arc::clone(&self.repository),
+            clock: Arc::clone(&self.clock),
+            observer: Arc::clone(&observer),
+            status: Arc::clone(&self.status),
+        });
+        let grace = self.spec.grace;
+        let exports = exports.map(|exports| tokio::spawn(exports.run(stop.clone(), grace)));
         let supervisor = Supervisor {
             recipe: self.spec.recipe,
             retention: self.spec.retention,
@@ -163,9 +184,9 @@ impl Daemon {
         // Where it was not told to stop, the others do not know yet.
         stop.cancel();
         ticker.stop().await;
-        for task in [drills, rounds].into_iter().flatten() {
+        for task in [drills, rounds, exports].into_iter().flatten() {
             if let Err(error) = task.await {
-                tracing::error!(code = %Code::Internal, "drills or rounds have died: {error}");
+                tracing::error!(code = %Code::Internal, "drills, rounds or exports have died: {error}");
             }
         }
         // Connections that are kept open by their clients end with the process.
@@ -203,6 +224,12 @@ impl Daemon {
         if let Some(schedule) = self.rounds.as_ref().map(|rounds| &rounds.schedule) {
             let next = schedule.next_after(now).map(|slot| show_time(slot.at)).unwrap_or_default();
             tracing::info!(next, "old backups are read again on schedule");
+        }
+        for export in &self.spec.exports {
+            let slot = export.schedule.as_ref().and_then(|schedule| schedule.next_after(now));
+            if let Some(next) = slot.map(|slot| show_time(slot.at)) {
+                tracing::info!(export = export.name, next, "an export is scheduled");
+            }
         }
         for profile in &self.spec.profiles {
             let next = profile.schedule.next_after(now).map(|slot| show_time(slot.at)).unwrap_or_default();

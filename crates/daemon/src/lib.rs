@@ -2,6 +2,7 @@
 
 mod daemon;
 mod drills;
+mod exports;
 mod http;
 mod log;
 mod metrics;
@@ -12,5 +13,6 @@ mod ticker;
 
 pub use daemon::{Daemon, DaemonError, DaemonSpec, MakePorts};
 pub use drills::{DrillsSpec, MakeDrillPorts, SamplesSpec, SpecifyDrill};
+pub use exports::{ExportsSpec, MakeExportPorts, SpecifyExport};
 pub use rounds::RoundsSpec;
 pub use status::{RepositoryView, Status, StatusSpec};

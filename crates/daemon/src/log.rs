@@ -1,5 +1,7 @@
 //! Events as log lines: the one place where a run is logged.
 
+mod exports;
+
 use supakeep_flow::ports::Observer;
 use supakeep_model::code::Code;
 use supakeep_model::event::{Phase, RunEvent};
@@ -18,7 +20,7 @@ impl Observer for LogObserver {
                 tracing::info!(id = %run.id, profile, trigger = word(&run.trigger), "backup started");
             }
             RunEvent::Entered { id, phase, subject, .. } => {
-                let level_is_info = matches!(phase, Phase::Database | Phase::Verify);
+                let level_is_info = matches!(phase, Phase::Database | Phase::ExportTable | Phase::Verify);
                 if level_is_info {
                     tracing::info!(%id, subject, "{}", phase.as_str());
                 } else {
@@ -38,6 +40,7 @@ impl Observer for LogObserver {
                 let profile = profile.as_deref().unwrap_or("-");
                 tracing::info!(%id, profile, freed = show_bytes(*stored_bytes), "removed by retention");
             }
+            RunEvent::Export(event) => exports::log(event),
             RunEvent::Fault { code, message } => {
                 tracing::error!(code = %code, hint = code.hint(), "{message}");
             }

@@ -11,15 +11,18 @@ use supakeep_model::OffsetDateTime;
 use supakeep_model::catalog::Catalog;
 use supakeep_model::code::Code;
 use supakeep_model::event::RunEvent;
+use supakeep_model::export::ExportProfile;
 use supakeep_model::health::Health;
 use supakeep_model::manifest_head::{Build, ManifestHead};
 use supakeep_model::profile::Profile;
 
 #[cfg(test)]
 mod alert_rules;
+mod exports;
 mod gauges;
 mod storage;
 
+use exports::ExportMetrics;
 use gauges::{ProfileGauges, RepositoryGauges};
 use storage::StorageGauges;
 
@@ -41,6 +44,7 @@ pub(crate) struct Metrics {
     profile: ProfileGauges,
     storage: StorageGauges,
     repository: RepositoryGauges,
+    exports: ExportMetrics,
 }
 
 /// Registers a metric. The names are constants and different, so it cannot fail.
@@ -55,7 +59,7 @@ fn opts(name: &str, help: &str) -> Opts {
 }
 
 impl Metrics {
-    pub(crate) fn new(build: &Build, profiles: &[Profile]) -> Metrics {
+    pub(crate) fn new(build: &Build, profiles: &[Profile], exports: &[ExportProfile]) -> Metrics {
         let registry = Registry::new();
         let buckets = HistogramOpts::from(opts(
             "duration_seconds",
@@ -99,6 +103,7 @@ impl Metrics {
             profile: ProfileGauges::register(&registry),
             storage: StorageGauges::register(&registry),
             repository: RepositoryGauges::register(&registry),
+            exports: ExportMetrics::register(&registry, exports),
             registry,
         }
     }
@@ -110,6 +115,7 @@ impl Metrics {
             self.storage.set(&profile.profile, catalog, now);
         }
         self.repository.set(&health.repository, catalog);
+        health.exports.iter().for_each(|export| self.exports.set(export));
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
     }
 }
@@ -168,6 +174,11 @@ impl Observer for Metrics {
             RunEvent::Sampled { head } => {
                 if head.sampled.as_ref().is_some_and(|sampled| !sampled.proof.ok) {
                     self.errors.with_label_values(&[Code::DrillFailed.as_str()]).inc();
+                }
+            }
+            RunEvent::Export(event) => {
+                if let Some(code) = self.exports.observe(event) {
+                    self.errors.with_label_values(&[code.as_str()]).inc();
                 }
             }
             RunEvent::Started { .. } | RunEvent::Entered { .. } | RunEvent::Progressed { .. } => {}

@@ -9,6 +9,9 @@ use supakeep_flow::ports::{Observer, Repository, Space, StoreError};
 use supakeep_model::OffsetDateTime;
 use supakeep_model::catalog::Catalog;
 use supakeep_model::event::{RunEvent, RunRef};
+use supakeep_model::export::{
+    ExportCatalog, ExportEvent, ExportHealth, ExportLive, ExportProfile, of_export,
+};
 use supakeep_model::health::{
     DrillHealth, Health, Live, ProfileHealth, RepositoryHealth, SkippedSlot, needed_bytes, of_profile,
 };
@@ -64,6 +67,8 @@ pub struct StatusSpec {
     pub profiles: Vec<Profile>,
     /// `repository.min_free`.
     pub min_free_bytes: u64,
+    /// The exports.
+    pub exports: Vec<ExportProfile>,
 }
 
 struct State {
@@ -78,6 +83,8 @@ struct State {
     next_runs: BTreeMap<String, OffsetDateTime>,
     skipped: BTreeMap<String, SkippedSlot>,
     drill: DrillHealth,
+    exports: ExportCatalog,
+    export_live: BTreeMap<String, ExportLive>,
 }
 
 /// Shared by the supervisor, which changes it, and the HTTP interface, which shows it.
@@ -98,6 +105,8 @@ impl Status {
             next_runs: BTreeMap::new(),
             skipped: BTreeMap::new(),
             drill: DrillHealth::default(),
+            exports: ExportCatalog::default(),
+            export_live: BTreeMap::new(),
         };
         let status = Status { spec, state: Mutex::new(state) };
         status.set_catalog(catalog);
@@ -168,6 +177,33 @@ impl Status {
         change(&mut self.state().drill);
     }
 
+    /// Takes the exports that there are; those that cannot be read are as they were.
+    pub fn set_exports(&self, read: Result<ExportCatalog, StoreError>) {
+        match read {
+            Ok(catalog) => self.state().exports = catalog,
+            Err(error) => tracing::warn!(code = %error.code, "cannot read the exports: {error}"),
+        }
+    }
+
+    /// The exports that there are.
+    pub(crate) fn exports(&self) -> ExportCatalog {
+        self.state().exports.clone()
+    }
+
+    /// Notes something of a scheduled export.
+    pub(crate) fn change_export(&self, export: &str, change: impl FnOnce(&mut ExportLive)) {
+        change(self.state().export_live.entry(export.to_owned()).or_default());
+    }
+
+    fn export_health(&self, state: &State, now: OffsetDateTime) -> Vec<ExportHealth> {
+        let (first_start, none) = (state.repository.first_start, ExportLive::default());
+        let health = |export: &ExportProfile| {
+            let live = state.export_live.get(&export.name).unwrap_or(&none);
+            of_export(export, &state.exports, first_start, live, now)
+        };
+        self.spec.exports.iter().map(health).collect()
+    }
+
     /// The profiles.
     pub fn profiles(&self) -> &[Profile] {
         &self.spec.profiles
@@ -203,7 +239,9 @@ impl Status {
             unreadable: state.catalog.unreadable().iter().map(|other| other.folder.clone()).collect(),
             damaged: state.catalog.damaged().map(|head| head.id.to_string()).collect(),
         };
-        Health::assess(&self.spec.version, &self.spec.stack, profiles, repository).with(state.drill.clone())
+        Health::assess(&self.spec.version, &self.spec.stack, profiles, repository)
+            .with(state.drill.clone())
+            .with_exports(self.export_health(&state, now))
     }
 }
 
@@ -224,12 +262,23 @@ impl Observer for Status {
             RunEvent::Skipped { profile, slot, reason } => {
                 state.skipped.insert(profile.clone(), SkippedSlot { at: *slot, reason });
             }
-            RunEvent::Entered { .. }
+            RunEvent::Export(ExportEvent::Started { export: Some(export), .. }) => {
+                state.export_live.entry(export.clone()).or_default().running = true;
+            }
+            RunEvent::Export(ExportEvent::Ended(run)) => {
+                if let Some(export) = &run.export {
+                    let live = state.export_live.entry(export.clone()).or_default();
+                    (live.running, live.last_run) = (false, Some(run.as_ref().clone()));
+                }
+            }
+            RunEvent::Export(ExportEvent::Started { export: None, .. })
+            | RunEvent::Entered { .. }
             | RunEvent::Progressed { .. }
             | RunEvent::Verified { .. }
             | RunEvent::Drilled { .. }
             | RunEvent::Sampled { .. }
             | RunEvent::Pruned { .. }
+            | RunEvent::Export(ExportEvent::Skipped { .. } | ExportEvent::Pruned { .. })
             | RunEvent::Fault { .. } => {}
         }
     }

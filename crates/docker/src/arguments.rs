@@ -24,7 +24,7 @@ pub(crate) fn conninfo(database: &str) -> String {
 }
 
 /// Zero is for ever, and so for nothing else; the server takes no more than an `int`.
-fn lock_wait_milliseconds(lock_wait: Duration) -> u128 {
+pub(crate) fn lock_wait_milliseconds(lock_wait: Duration) -> u128 {
     lock_wait.as_nanos().div_ceil(1_000_000).min(i32::MAX.cast_unsigned().into())
 }
 

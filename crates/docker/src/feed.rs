@@ -14,7 +14,7 @@ use supakeep_flow::ports::{Input as Fed, OnOutput, OnProgress, SourceStream as _
 use supakeep_model::code::Code;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::exec::{Command, ExecStream, Input, nonce, start};
+use crate::exec::{Command, ExecStream, Input, hand_over, nonce, start};
 use crate::psql::Client;
 
 /// Runs `$3 …` on the next `$2` bytes of standard input, or on all there are, and writes the trailer with
@@ -132,6 +132,15 @@ pub(crate) async fn begin(
     let mut stream = ExecStream::new(docker, command, started, &nonce);
     let input = stream.lend_input();
     Ok((stream, input))
+}
+
+/// Runs `command` on `script`, which is small, and hands over its output as a dump's is.
+pub(crate) async fn print(client: &Client, command: Command, script: &str) -> Result<ExecStream, StackError> {
+    let nonce = nonce()?;
+    let length = script.len().to_string();
+    let mut started = start(&client.docker, &client.container, &command, SCRIPT, &[&nonce, &length]).await?;
+    hand_over(&mut started.input, script.as_bytes()).await?;
+    Ok(ExecStream::new(&client.docker, command, started, &nonce))
 }
 
 /// What the program says within a short while, where it is the cause.

@@ -1,13 +1,19 @@
 //! A snapshot that is held open while it is dumped.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use supakeep_flow::ports::{DatabaseFacts, DumpRequest, Snapshot, SourceStream, StackError};
 
-use crate::arguments;
+use crate::arguments::{self, lock_wait_milliseconds};
 use crate::exec::run;
 use crate::facts::{SNAPSHOT_QUERY, SnapshotAnswer, VAULT_QUERY};
+use crate::feed::print;
 use crate::psql::Client;
 use crate::session::Session;
+
+/// The longest wait for a lock in the snapshot's own session.
+const LOCK_WAIT: Duration = Duration::from_secs(45);
 
 /// A transaction in a session of its own, whose snapshot pg_dump imports.
 pub(crate) struct DockerSnapshot {
@@ -53,7 +59,36 @@ impl Snapshot for DockerSnapshot {
         Ok(Box::new(run(&self.client.docker, &self.client.container, command).await?))
     }
 
+    async fn ask(&mut self, statements: &str) -> Result<String, StackError> {
+        // A lock that is waited for longer than psql may be silent would look like a session that hangs.
+        let lock_wait = lock_wait_milliseconds(self.client.spec.lock_wait.min(LOCK_WAIT));
+        let statements = format!("SET LOCAL lock_timeout = {lock_wait};\n{statements}");
+        let answer: serde_json::Value = self.session.ask(&statements).await?;
+        Ok(answer.to_string())
+    }
+
+    async fn print(&mut self, statements: &str) -> Result<Box<dyn SourceStream>, StackError> {
+        let script = script(&self.name, statements, self.client.spec.lock_wait);
+        let mut command = self.client.psql(&self.facts.record.name, &["-f", "-"]);
+        // A row can take as long as a dump's.
+        command.stall = self.client.spec.stall;
+        Ok(Box::new(print(&self.client, command, &script).await?))
+    }
+
     async fn close(self: Box<Self>) -> Result<(), StackError> {
         self.session.close().await
     }
+}
+
+/// Statements in a transaction that sees the snapshot. They are fed rather than given as an argument: the select list of a
+/// wide table is longer than one may be, and every process list shows those.
+fn script(snapshot: &str, statements: &str, lock_wait: Duration) -> String {
+    let lock_wait = lock_wait_milliseconds(lock_wait);
+    let snapshot = snapshot.replace('\'', "''");
+    format!(
+        "SET statement_timeout = 0;\nSET lock_timeout = {lock_wait};\nSET idle_in_transaction_session_timeout = 0;\n\
+         SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout' \\g /dev/null\n\
+         BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;\nSET TRANSACTION SNAPSHOT '{snapshot}';\n\
+         {statements}\nCOMMIT;\n"
+    )
 }

@@ -3,6 +3,7 @@
 
 mod clock;
 mod compose;
+mod exports;
 mod folder;
 mod observer;
 mod porter;
@@ -12,6 +13,7 @@ mod stack;
 
 pub use clock::Clock;
 pub use compose::{Compose, ComposeProject, Home};
+pub use exports::{ExportStaging, Exports};
 pub use folder::{
     Attributes, Content, Entry, EntryKind, Folder, FolderError, Folders, Found, Names, NewFolder, Owner, Seen,
 };

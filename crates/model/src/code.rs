@@ -161,6 +161,14 @@ codes! {
         "look at its log: `docker compose logs SERVICE`";
     DrillFailed "drill-failed" Difference false
         "the backup does not restore to what it recorded; `supakeep info ID` shows what differs. Take a new backup now";
+    ExportUnfit "export-unfit" Failed false
+        "correct the export's tables, columns or filter; `supakeep export NAME --dry-run` shows what would be exported";
+    ExportNotFound "export-not-found" NotFound false
+        "`supakeep exports` shows what there is, `supakeep config` what is configured";
+    ImportUnfit "import-unfit" Failed false
+        "nothing was touched; the message says what does not fit together, and which option goes on all the same";
+    ImportFailed "import-failed" Failed false
+        "the transaction was rolled back: the table is as it was. The message names the row and the column";
     DeadlineExceeded "deadline-exceeded" Failed true
         "the run took longer than its deadline; raise the profile's `deadline`, or find out what is slow";
     Cancelled "cancelled" Cancelled false

@@ -6,6 +6,7 @@
 use time::OffsetDateTime;
 
 use crate::code::Code;
+use crate::export::ExportEvent;
 use crate::id::BackupId;
 use crate::manifest_head::{ManifestHead, Trigger};
 
@@ -22,6 +23,8 @@ pub enum Phase {
     RootKey,
     /// The stack's files: those of Storage, edge functions, and what else is beside the compose file.
     Files,
+    /// Copying the rows of a table.
+    ExportTable,
     /// Reading back what was written.
     Verify,
     /// The rename that makes it a backup.
@@ -38,6 +41,8 @@ pub enum Phase {
     RestoreRootKey,
     /// Dropping, making and filling a database.
     RestoreDatabase,
+    /// Copying rows into a table.
+    ImportTable,
     /// Collecting statistics for the planner.
     Analyze,
     /// Comparing what is there with what the backup recorded.
@@ -63,6 +68,7 @@ impl Phase {
             Phase::Database => "dumping",
             Phase::RootKey => "copying the vault's root key",
             Phase::Files => "packing",
+            Phase::ExportTable => "exporting",
             Phase::Verify => "verifying",
             Phase::Commit => "committing",
             Phase::Prune => "pruning",
@@ -71,6 +77,7 @@ impl Phase {
             Phase::RestoreGlobals => "restoring roles",
             Phase::RestoreRootKey => "placing the vault's root key",
             Phase::RestoreDatabase => "restoring",
+            Phase::ImportTable => "importing",
             Phase::Analyze => "analyzing",
             Phase::Compare => "comparing",
             Phase::Restart => "restarting",
@@ -159,6 +166,8 @@ pub enum RunEvent {
         /// What it freed.
         stored_bytes: u64,
     },
+    /// Something happened to an export.
+    Export(ExportEvent),
     /// Something went wrong outside of a run, or without ending it.
     Fault {
         /// The stable code.

@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 
 use crate::catalog::Catalog;
 use crate::code::Code;
+use crate::export::ExportHealth;
 use crate::id::BackupId;
 use crate::manifest_head::{ManifestHead, Outcome, SampleProof};
 use crate::profile::Profile;
@@ -106,6 +107,9 @@ pub struct Health {
     /// Drills on schedule.
     #[serde(default)]
     pub drill: DrillHealth,
+    /// Every configured export.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exports: Vec<ExportHealth>,
     /// Why it is not `ok`, a sentence each.
     pub reasons: Vec<String>,
 }
@@ -289,7 +293,7 @@ impl Health {
         let drill = DrillHealth::default();
         let (version, stack) = (version.to_owned(), stack.to_owned());
         let Verdict { status, reasons } = verdict;
-        Health { status, version, stack, profiles, repository, drill, reasons }
+        Health { status, version, stack, profiles, repository, drill, exports: Vec::new(), reasons }
     }
 
     /// With what is known of the drills.
@@ -301,6 +305,17 @@ impl Health {
             self.reasons.push(format!("the last scheduled {what} could not be made: {code}"));
         }
         Health { drill, ..self }
+    }
+
+    /// With how the exports are doing.
+    #[must_use]
+    pub fn with_exports(mut self, exports: Vec<ExportHealth>) -> Health {
+        for export in &exports {
+            self.status = self.status.max(export.status);
+            let told = export.reasons.iter().map(|reason| format!("export {}: {reason}", export.export));
+            self.reasons.extend(told);
+        }
+        Health { exports, ..self }
     }
 }
 

@@ -11,6 +11,7 @@ pub mod drill_clock;
 pub mod drill_sample;
 pub mod dump;
 pub mod event;
+pub mod export;
 pub mod file_index;
 pub mod fingerprint;
 pub mod gate;

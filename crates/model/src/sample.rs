@@ -37,3 +37,29 @@ pub fn head(id: &str, profile: Option<&str>, started: OffsetDateTime) -> Manifes
         warnings: vec![],
     }
 }
+
+/// An export of `name`, made at `started`, without files.
+pub fn export(id: &str, name: Option<&str>, started: OffsetDateTime) -> crate::export::ExportManifest {
+    use crate::export::{ExportManifest, ExportTotals, FORMAT, Holds, RowFormat, RowsSpec};
+    ExportManifest {
+        format: FORMAT,
+        holds: Holds::Export,
+        id: id.parse().expect("a valid id"),
+        export: name.map(str::to_owned),
+        trigger: Trigger::Schedule,
+        slot: name.map(|_| started),
+        started,
+        finished: started + Duration::MINUTE,
+        duration_seconds: 60.0,
+        database: "postgres".into(),
+        snapshot_at: started,
+        rows: RowFormat::Jsonl,
+        compression: RowsSpec::COMPRESSION,
+        hash: None,
+        totals: ExportTotals { tables: 1, rows: 3, stored_bytes: 50, source_bytes: 200 },
+        stack: StackRecord { project: "supabase".into(), ..StackRecord::default() },
+        supakeep: Build { version: "0.1.0".into(), revision: "abc".into() },
+        warnings: vec![],
+        tables: vec![],
+    }
+}

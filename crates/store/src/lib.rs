@@ -1,5 +1,6 @@
 //! Where backups are: folders on a local or mounted file system.
 
+mod exports;
 mod folder;
 mod heads;
 mod key;
@@ -9,4 +10,5 @@ mod marker;
 mod path;
 mod staging;
 
+pub use exports::LocalExports;
 pub use local::LocalRepository;

@@ -47,7 +47,7 @@ impl LocalStaging {
     }
 
     /// Writes the manifest last: when it is on the disk, everything it names is.
-    fn write_manifest(&self, manifest: &Manifest) -> Result<(), StoreError> {
+    fn write_manifest(&self, json: &[u8]) -> Result<(), StoreError> {
         for entry in fs::read_dir(&self.incoming).map_err(failed("read", &self.incoming))?.flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 sync(&entry.path())?;
@@ -55,8 +55,16 @@ impl LocalStaging {
         }
         let path = self.incoming.join(manifest::FILE);
         let mut file = create_file(&path)?;
-        file.write_all(&manifest.to_json()).and_then(|()| file.sync_all()).map_err(failed("write", &path))?;
+        file.write_all(json).and_then(|()| file.sync_all()).map_err(failed("write", &path))?;
         sync(&self.incoming)
+    }
+
+    /// Gives what was staged its final name, with this as its manifest. `written` is called between the two.
+    pub(crate) fn commit_json(mut self, json: &[u8], written: impl FnOnce()) -> Result<(), StoreError> {
+        self.write_manifest(json)?;
+        written();
+        let place = self.backups.clone();
+        self.publish(&place)
     }
 
     fn publish(&mut self, into: &Path) -> Result<(), StoreError> {
@@ -80,17 +88,14 @@ impl Staging for LocalStaging {
         open(&below(&self.incoming, path)?)
     }
 
-    fn commit(mut self: Box<Self>, manifest: &Manifest) -> Result<(), StoreError> {
-        self.write_manifest(manifest)?;
-        kill_point("backup-manifest-written");
-        let backups = self.backups.clone();
-        self.publish(&backups)
+    fn commit(self: Box<Self>, manifest: &Manifest) -> Result<(), StoreError> {
+        (*self).commit_json(&manifest.to_json(), || kill_point("backup-manifest-written"))
     }
 
     fn lend(mut self: Box<Self>, manifest: &Manifest) -> Result<(), StoreError> {
         let lent = self.backups.join(LENT);
         ensure(&lent)?;
-        self.write_manifest(manifest)?;
+        self.write_manifest(&manifest.to_json())?;
         self.publish(&lent)
     }
 
@@ -102,7 +107,7 @@ impl Staging for LocalStaging {
             // The files of one failed run are enough to look at, and disks are small.
             FailedFiles::Keep => remove_files_of_records(&failed_runs)?,
         }
-        self.write_manifest(manifest)?;
+        self.write_manifest(&manifest.to_json())?;
         self.publish(&failed_runs)
     }
 }

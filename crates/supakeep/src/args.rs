@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use supakeep_flow::import::Mode;
 use supakeep_flow::inspect::select::Name;
 use supakeep_model::Duration;
 use supakeep_model::drill_sample::SampleSize;
-use supakeep_model::dump::Format;
+use supakeep_model::dump::{Compression, Format};
+use supakeep_model::export::{ColumnPattern, RowFormat, TablePattern};
 use supakeep_model::parts::PartName;
 use supakeep_model::quantity::parse_duration;
 
@@ -170,6 +172,24 @@ pub(crate) enum Command {
         #[arg(long, value_name = "SIZE")]
         sample: Option<SampleSize>,
     },
+    /// Write rows of tables as JSON lines or CSV, of one moment, beside the backups
+    Export(ExportArgs),
+    /// List the exports, newest first, or look at one
+    Exports {
+        /// An id, the beginning of one, `latest` or `latest:NAME`: show what is in it
+        id: Option<String>,
+        /// Read its files again and compare them with what was written
+        #[arg(long, requires = "id")]
+        verify: bool,
+        /// Remove it
+        #[arg(long, requires = "id", conflicts_with = "verify")]
+        delete: bool,
+        /// Do not ask
+        #[arg(long, short, requires = "delete")]
+        yes: bool,
+    },
+    /// Put the rows of an export, or of a file like one, into a table
+    Import(ImportArgs),
     /// Delete backups
     Delete {
         /// Ids, or the beginnings of ids
@@ -244,6 +264,73 @@ impl Parts {
     pub(crate) fn any(&self) -> bool {
         !self.tables.is_empty() || self.into.is_some() || self.data_only || self.roles_only
     }
+}
+
+/// What is exported.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ExportArgs {
+    /// Configured exports; all of them where neither they nor tables are named
+    pub(crate) names: Vec<String>,
+    /// A table with its schema, `*` and `?` allowed; more than once for several. With a name only these of its tables,
+    /// as it says; else an export by hand, which is kept until it is deleted
+    #[arg(long = "table", value_name = "SCHEMA.TABLE")]
+    pub(crate) tables: Vec<TablePattern>,
+    /// Leave this column out
+    #[arg(long, value_name = "SCHEMA.TABLE.COLUMN")]
+    pub(crate) exclude: Vec<ColumnPattern>,
+    /// Write a hash instead of this column's values, which cannot be tried without the repository's key
+    #[arg(long, value_name = "SCHEMA.TABLE.COLUMN")]
+    pub(crate) hash: Vec<ColumnPattern>,
+    /// The database [default: postgres]
+    #[arg(long, value_name = "DATABASE", conflicts_with = "names")]
+    pub(crate) database: Option<String>,
+    /// jsonl or csv, whatever the configuration says
+    #[arg(long)]
+    pub(crate) format: Option<RowFormat>,
+    /// zstd:1-19, gzip:1-9 or none, whatever the configuration says
+    #[arg(long)]
+    pub(crate) compression: Option<Compression>,
+    /// Show what would be written
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// What is imported, and where.
+#[derive(Debug, Clone, Args)]
+#[command(group(clap::ArgGroup::new("source").required(true).args(["export", "file"])))]
+pub(crate) struct ImportArgs {
+    /// An export: its id, the beginning of one, `latest` or `latest:NAME`
+    pub(crate) export: Option<String>,
+    /// A file instead, of JSON lines or CSV with a header, .gz or .zst or neither
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// The table, as the export names it
+    #[arg(long, value_name = "SCHEMA.TABLE")]
+    pub(crate) table: Name,
+    /// Another table to put the rows into
+    #[arg(long, value_name = "SCHEMA.TABLE")]
+    pub(crate) into: Option<Name>,
+    /// The database [default: the one that was exported, or postgres]
+    #[arg(long, value_name = "DATABASE")]
+    pub(crate) database: Option<String>,
+    /// append adds the rows, replace removes those that are there first, upsert changes those with the same primary key
+    #[arg(long, value_name = "MODE", default_value = "append")]
+    pub(crate) mode: Mode,
+    /// With replace, remove the old rows as DELETE does: what refers to them goes with them, where its foreign key says so
+    #[arg(long)]
+    pub(crate) cascade: bool,
+    /// Go on although columns were hashed or left out: hashes are what is imported then, and defaults what is missing
+    #[arg(long)]
+    pub(crate) accept_loss: bool,
+    /// Do not export first what is there
+    #[arg(long)]
+    pub(crate) no_safety_backup: bool,
+    /// Read the file, look at the table and show what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
 }
 
 /// The version, and the commit where it is known.

@@ -8,6 +8,9 @@ mod config;
 mod daemon;
 mod delete;
 mod drill;
+mod export;
+mod exports;
+mod import;
 mod info;
 mod kept;
 mod list;
@@ -148,6 +151,8 @@ fn ends_itself(command: &Command) -> bool {
             | Command::Restore { .. }
             | Command::Recover { .. }
             | Command::Drill { .. }
+            | Command::Export(_)
+            | Command::Import(_)
             | Command::Delete { .. }
             | Command::Cleanup { .. }
     )
@@ -158,7 +163,12 @@ fn ends_itself(command: &Command) -> bool {
 fn looks_only(command: &Command) -> bool {
     !matches!(
         command,
-        Command::Daemon | Command::Backup { .. } | Command::Restore { .. } | Command::Drill { .. }
+        Command::Daemon
+            | Command::Backup { .. }
+            | Command::Restore { .. }
+            | Command::Drill { .. }
+            | Command::Export(_)
+            | Command::Import(_)
     )
 }
 
@@ -222,6 +232,11 @@ async fn perform(command: Command, context: Context) -> Outcome {
             recover::run(&context, recover::Wish { id, into, env_file, resume, dry_run, yes }).await
         }
         Command::Drill { id, latest: _, sample } => drill::run(&context, id.as_deref(), sample).await,
+        Command::Export(wish) => export::run(&context, wish).await,
+        Command::Exports { id, verify, delete, yes } => {
+            exports::run(&context, exports::Wish { id, verify, delete, yes }).await
+        }
+        Command::Import(wish) => import::run(&context, wish).await,
         Command::Delete { ids, yes } => delete::run(&context, &ids, yes).await,
         Command::Cleanup { older_than, dry_run } => cleanup::run(&context, older_than, dry_run),
         Command::Status { .. } => status::run(&context).await,

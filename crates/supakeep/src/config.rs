@@ -5,6 +5,7 @@
 
 mod drill;
 mod environment;
+mod exports;
 mod layers;
 mod profiles;
 mod proofs;

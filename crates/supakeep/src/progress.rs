@@ -7,6 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use supakeep_flow::ports::Observer;
 use supakeep_model::event::{Phase, RunEvent};
+use supakeep_model::export::ExportEvent;
 
 use crate::output::Output;
 
@@ -72,6 +73,9 @@ impl Observer for Progress {
                     bar.set_position(*source_bytes);
                 }
             }
+            RunEvent::Export(ExportEvent::Started { id, .. }) => self.say(&format!("export {id}")),
+            RunEvent::Export(ExportEvent::Pruned { id, .. }) => self.say(&format!("removed {id}")),
+            RunEvent::Export(ExportEvent::Ended(_) | ExportEvent::Skipped { .. }) => {}
             RunEvent::Pruned { id, .. } => self.say(&format!("removed {id}")),
             RunEvent::Fault { code, message } => self.say(&format!("warning[{code}]: {message}")),
             RunEvent::Ended { .. }

@@ -8,15 +8,17 @@ use supakeep_docker::{DockerPorters, DockerSites, DockerStack, RootKey, StackSpe
 use supakeep_flow::backup::{CommitOf, Ports};
 use supakeep_flow::cycle::Retention;
 use supakeep_flow::drill::{DrillPorts, DrillSpec};
-use supakeep_flow::ports::{Clock, Observer, Repository, StackError};
+use supakeep_flow::export::{ExportPorts, ExportSpec};
+use supakeep_flow::ports::{Clock, Exports, Observer, Repository, StackError};
 use supakeep_flow::recipe::Recipe;
 use supakeep_flow::restore::RestorePorts;
 use supakeep_model::Duration;
 use supakeep_model::code::Code;
 use supakeep_model::drill_sample::SampleSpec;
+use supakeep_model::export::RowsSpec;
 use supakeep_model::id::BackupId;
-use supakeep_model::manifest_head::Build;
-use supakeep_store::LocalRepository;
+use supakeep_model::manifest_head::{Build, Trigger};
+use supakeep_store::{LocalExports, LocalRepository};
 
 use crate::args::Global;
 use crate::clock::SystemClock;
@@ -79,6 +81,8 @@ pub(crate) struct Wire {
     pub(crate) clock: Arc<dyn Clock>,
     /// The repository.
     pub(crate) repository: Arc<LocalRepository>,
+    /// The exports beside the backups.
+    pub(crate) exports: Arc<LocalExports>,
 }
 
 impl Wire {
@@ -96,7 +100,8 @@ impl Wire {
         let holder = format!("process {} on {}", std::process::id(), hostname());
         let repository =
             LocalRepository::new(&settings.repository.path, &stack_name, &holder, Arc::clone(&clock));
-        Ok(Wire { settings, engine, stack_name, clock, repository: Arc::new(repository) })
+        let exports = Arc::new(LocalExports::new(&settings.repository.path, &stack_name));
+        Ok(Wire { settings, engine, stack_name, clock, repository: Arc::new(repository), exports })
     }
 
     /// The engine.
@@ -153,6 +158,30 @@ impl Wire {
     fn sites(&self) -> Result<DockerSites, CommandError> {
         let (engine, identity) = (self.engine()?, self.repository.identity()?);
         Ok(DockerSites::new(engine, self.stack_spec(), &identity, self.settings.docker_host.as_deref()))
+    }
+
+    /// The ports of an export.
+    pub(crate) fn export_ports(&self, observer: Arc<dyn Observer>) -> Result<ExportPorts, CommandError> {
+        let Ports { stack, repository, clock, observer, .. } = self.ports(observer)?;
+        let exports = Arc::clone(&self.exports) as Arc<dyn Exports>;
+        Ok(ExportPorts { stack, repository, exports, clock, observer })
+    }
+
+    /// An export of these rows, as the configuration says.
+    pub(crate) fn export_spec(&self, prefix: &str, rows: RowsSpec) -> ExportSpec {
+        let settings = &self.settings;
+        ExportSpec {
+            export: None,
+            prefix: prefix.to_owned(),
+            trigger: Trigger::Manual,
+            slot: None,
+            rows,
+            zone: settings.zone.clone(),
+            encoders: settings.encoders,
+            min_free_bytes: settings.repository.min_free_bytes,
+            deadline: MANUAL_DEADLINE,
+            build: build(),
+        }
     }
 
     /// A drill of `backup`, or of a sample of it, as the configuration says.

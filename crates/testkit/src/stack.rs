@@ -57,6 +57,9 @@ struct Scripts {
     globals: Script,
     databases: Vec<(Database, Special)>,
     root_key: Result<Option<Vec<u8>>, StackError>,
+    /// What queries answer that hold some text, and what statements print.
+    answers: Vec<(String, String)>,
+    prints: Vec<(String, Script)>,
     leftover: u64,
     terminate: Option<StackError>,
     hang_terminate: bool,
@@ -101,6 +104,8 @@ impl ScriptedStack {
             globals: Script::of(GLOBALS),
             databases: databases.iter().map(|database| (database.clone(), Special::default())).collect(),
             root_key: Ok(Some(b"0123456789abcdef".repeat(4))),
+            answers: Vec::new(),
+            prints: Vec::new(),
             leftover: 0,
             terminate: None,
             hang_terminate: false,
@@ -180,6 +185,16 @@ impl ScriptedStack {
     /// What the dump of a database's own statements does.
     pub fn set_create(&self, database: &str, script: Script) {
         self.special(database, |special| special.create = Some(script));
+    }
+
+    /// What a snapshot answers to statements that hold `text`; what is said first counts.
+    pub fn answer(&self, text: &str, answer: impl ToString) {
+        lock(&self.scripts).answers.push((text.to_owned(), answer.to_string()));
+    }
+
+    /// What statements print that hold `text`, instead of what they did before.
+    pub fn set_print(&self, text: &str, script: Script) {
+        lock(&self.scripts).prints.insert(0, (text.to_owned(), script));
     }
 
     /// A snapshot of a database cannot be had.
@@ -318,6 +333,22 @@ impl Snapshot for ScriptedSnapshot {
         let lines = rows.iter().map(|(path, bytes)| format!("{}\t{bytes}\n", hex::encode(path)));
         let script = self.special.rows.clone().unwrap_or_else(|| Script::of(lines.collect::<String>()));
         Ok(self.stack.stream(format!("rows:{}", self.database.name), script))
+    }
+
+    async fn ask(&mut self, statements: &str) -> Result<String, StackError> {
+        let scripts = lock(&self.stack.scripts);
+        let found = scripts.answers.iter().find(|(text, _)| statements.contains(text));
+        let unknown = || StackError::new(Code::DumpFailed, format!("no answer to {statements}"));
+        found.map(|(_, answer)| answer.clone()).ok_or_else(unknown)
+    }
+
+    async fn print(&mut self, statements: &str) -> Result<Box<dyn SourceStream>, StackError> {
+        let scripts = lock(&self.stack.scripts);
+        let found = scripts.prints.iter().find(|(text, _)| statements.contains(text)).cloned();
+        drop(scripts);
+        let unknown = || StackError::new(Code::DumpFailed, format!("nothing is printed by {statements}"));
+        let (text, script) = found.ok_or_else(unknown)?;
+        Ok(self.stack.stream(format!("print:{text}"), script))
     }
 
     async fn close(self: Box<Self>) -> Result<(), StackError> {

@@ -59,6 +59,7 @@ impl Page {
             stack: "supabase".into(),
             profiles: profiles.clone(),
             min_free_bytes: 1_000,
+            exports: vec![],
         };
         let catalog = shared.catalog();
         let status = Arc::new(Status::new(spec, catalog, RepositoryView::of(&*shared, START)));
@@ -77,7 +78,7 @@ impl Page {
         });
         let interface = Interface {
             status: Arc::clone(&status),
-            metrics: Arc::new(Metrics::new(&recipe().build, &profiles)),
+            metrics: Arc::new(Metrics::new(&recipe().build, &profiles, &[])),
             repository: shared,
             clock: Arc::new(TestClock::at(START)),
             token: token.map(|token| Arc::new(Secret::new(token.to_owned()))),

@@ -181,6 +181,6 @@ pub(super) fn put(gauge: &GaugeVec, profile: &str, value: Option<f64>) {
     }
 }
 
-fn flag(is: bool) -> f64 {
+pub(super) fn flag(is: bool) -> f64 {
     if is { 1.0 } else { 0.0 }
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use supakeep_model::code::Code;
-use supakeep_model::health::{Health, Live, RepositoryHealth, of_profile};
+use supakeep_model::export::{ExportEvent, ExportHealth, ExportRun, ExportTotals};
+use supakeep_model::health::{Health, Level, Live, RepositoryHealth, of_profile};
 use supakeep_model::manifest_head::{ObjectsRecord, Outcome, Proof, SampleProof, StorageRecord};
 use supakeep_testkit::{head, profile};
 use time::Duration;
@@ -50,14 +51,49 @@ fn scrape(metrics: &Metrics, catalog: &Catalog) -> String {
         unreadable: vec![],
         damaged: vec![],
     };
-    metrics.render(catalog, &Health::assess("0.1.0", "supabase", vec![profile], repository), NOW)
+    let health = Health::assess("0.1.0", "supabase", vec![profile], repository);
+    metrics.render(catalog, &health.with_exports(vec![exported_configs()]), NOW)
+}
+
+/// An export of which everything is known that an export can have.
+fn exported_configs() -> ExportHealth {
+    ExportHealth {
+        export: "configs".into(),
+        status: Level::Ok,
+        reasons: vec![],
+        running: false,
+        last_success: Some(NOW),
+        latest: None,
+        rows: Some(1),
+        stored_bytes: Some(1),
+        age_seconds: Some(0),
+        max_age_seconds: Some(1),
+        overdue: false,
+        last_run_ok: Some(true),
+        last_error_code: None,
+        next_run: Some(NOW + Duration::HOUR),
+        exports: 1,
+    }
+}
+
+fn export_ended() -> RunEvent {
+    RunEvent::Export(ExportEvent::Ended(Box::new(ExportRun {
+        id: "configs_1".parse().expect("an id"),
+        export: Some("configs".into()),
+        started: NOW,
+        duration_seconds: 1.0,
+        totals: ExportTotals::default(),
+        warnings: vec![],
+        error: None,
+    })))
 }
 
 /// What a scrape shows after every kind of event.
 pub(super) fn exported() -> Described {
-    let metrics = Metrics::new(&build(), &[daily()]);
+    let metrics = Metrics::new(&build(), &[daily()], &[]);
     metrics.observe(&RunEvent::Ended { head: Box::new(backup("a")) });
     metrics.observe(&RunEvent::Fault { code: Code::RepositoryIo, message: "x".into() });
+    metrics.observe(&export_ended());
     let text = scrape(&metrics, &Catalog::new(vec![Arc::new(backup("a"))], vec![]));
     let mut out = Described::new();
     for line in text.lines() {
@@ -103,7 +139,7 @@ fn the_page_lists_what_is_exported() {
 
 #[test]
 fn a_backup_that_is_gone_leaves_no_number_behind() {
-    let metrics = Metrics::new(&build(), &[daily()]);
+    let metrics = Metrics::new(&build(), &[daily()], &[]);
     let shown = scrape(&metrics, &Catalog::new(vec![Arc::new(backup("a"))], vec![]));
     let gone = [
         "size_bytes",
@@ -124,7 +160,7 @@ fn a_backup_that_is_gone_leaves_no_number_behind() {
 
 #[test]
 fn a_sample_says_nothing_of_a_drill() {
-    let metrics = Metrics::new(&build(), &[daily()]);
+    let metrics = Metrics::new(&build(), &[daily()], &[]);
     let sampled = ManifestHead { drilled: None, ..backup("a") };
     let shown = scrape(&metrics, &Catalog::new(vec![Arc::new(sampled)], vec![]));
     assert!(
@@ -139,7 +175,7 @@ fn a_sample_says_nothing_of_a_drill() {
 fn what_a_failed_run_had_written_is_not_in_the_repository() {
     let mut failed = backup("b");
     failed.outcome = Outcome::Failed;
-    let metrics = Metrics::new(&build(), &[daily()]);
+    let metrics = Metrics::new(&build(), &[daily()], &[]);
     let shown = scrape(&metrics, &Catalog::new(vec![Arc::new(backup("a")), Arc::new(failed)], vec![]));
     assert!(shown.contains(&format!("\n{PREFIX}repository_bytes 100\n")), "{shown}");
 }

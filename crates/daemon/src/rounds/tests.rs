@@ -27,6 +27,7 @@ fn rounds(trial: &Trial, every: Duration) -> (Rounds, Arc<Status>) {
         stack: "supabase".into(),
         profiles: vec![trial.profile.clone()],
         min_free_bytes: 0,
+        exports: vec![],
     };
     let view = RepositoryView::of(&*repository, START);
     let status = Arc::new(Status::new(spec, repository.catalog(), view));

@@ -60,11 +60,12 @@ impl Setting {
             stack: "supabase".into(),
             profiles: profiles.clone(),
             min_free_bytes: trial.recipe.min_free_bytes,
+            exports: vec![],
         };
         let catalog = repository.catalog();
         let status = Arc::new(Status::new(spec, catalog, RepositoryView::of(&*repository, now)));
         let Recipe { build, zone, .. } = trial.recipe.clone();
-        let metrics = Arc::new(Metrics::new(&build, &profiles));
+        let metrics = Arc::new(Metrics::new(&build, &profiles, &[]));
         let all: Vec<Arc<dyn Observer>> = vec![status.clone(), metrics.clone(), trial.recorder.clone()];
         let observer: Arc<dyn Observer> = Arc::new(Everybody(all));
         let ports = supakeep_flow::backup::Ports { observer: Arc::clone(&observer), ..trial.ports() };

@@ -126,6 +126,14 @@ pub trait Snapshot: Send {
     /// The rows of a query, as `COPY` writes them as text.
     async fn rows(&mut self, query: &str) -> Result<Box<dyn SourceStream>, StackError>;
 
+    /// Runs statements of ours in the snapshot's own session, of which exactly one answers, with one line that is a JSON
+    /// value. Names without a schema are PostgreSQL's own. What is locked stays locked until the snapshot ends.
+    async fn ask(&mut self, statements: &str) -> Result<String, StackError>;
+
+    /// Runs statements of ours in a read-only transaction of another session that sees this snapshot, and hands over
+    /// what they print. Names without a schema are PostgreSQL's own.
+    async fn print(&mut self, statements: &str) -> Result<Box<dyn SourceStream>, StackError>;
+
     /// Ends the snapshot.
     async fn close(self: Box<Self>) -> Result<(), StackError>;
 }

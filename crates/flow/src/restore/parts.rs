@@ -6,7 +6,7 @@
 mod beside;
 mod data;
 mod foreign_keys;
-mod live;
+pub(crate) mod live;
 mod plan;
 mod rows;
 mod sample;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use supakeep_docker::check;
 use supakeep_flow::backup::{possible, possible_files};
+use supakeep_flow::export::plan_export;
 use supakeep_flow::ports::{Repository as _, ServerFacts};
 use supakeep_model::code::{Code, Exit};
 use supakeep_model::health::needed_bytes;
@@ -32,6 +33,7 @@ pub(crate) async fn run(context: &Context) -> Outcome {
             if let Some(facts) = checked.facts {
                 lines.push(dumps(context, &facts));
                 lines.push(files(context).await);
+                lines.extend(exports(context).await);
             }
         }
         Err(error) => lines.push(Line { subject: "docker", result: Err(error) }),
@@ -72,6 +74,25 @@ fn dumps(context: &Context, facts: &ServerFacts) -> Line {
         .map(|databases| format!("can be made of {}", databases.join(", ")))
         .map_err(CommandError::from);
     Line { subject: "dumps", result }
+}
+
+/// Whether the exports can be made as they are configured, in one line for all.
+async fn exports(context: &Context) -> Option<Line> {
+    let configured = &context.wire.settings.exports;
+    let mut found = Vec::with_capacity(configured.len());
+    for export in configured {
+        let spec = context.wire.export_spec(&export.name, export.rows.clone());
+        let planned = async { Ok(plan_export(&spec, &context.wire.looking()?).await?) };
+        match planned.await {
+            Ok((tables, _)) => found.push(format!("{} ({} tables)", export.name, tables.len())),
+            Err(error) => {
+                let CommandError { code, message, .. } = error;
+                let error = CommandError::new(code, format!("{}: {message}", export.name));
+                return Some(Line { subject: "exports", result: Err(error) });
+            }
+        }
+    }
+    (!found.is_empty()).then(|| Line { subject: "exports", result: Ok(found.join(", ")) })
 }
 
 /// Whether the stack's files can be packed, where a profile wants anything of them.

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use supakeep_daemon::{Daemon, DaemonError, DaemonSpec, DrillsSpec, MakePorts, SamplesSpec};
+use supakeep_daemon::{Daemon, DaemonError, DaemonSpec, DrillsSpec, ExportsSpec, MakePorts, SamplesSpec};
 use supakeep_flow::failure::Failure;
-use supakeep_flow::ports::{Observer, Repository};
+use supakeep_flow::ports::{Exports, Observer, Repository};
 use supakeep_model::code::Code;
 
 use super::{Context, Outcome};
@@ -22,6 +22,7 @@ pub(crate) async fn run(context: Context) -> Outcome {
         profiles: settings.profiles.clone(),
         recipe: wire.recipe(),
         retention: wire.retention(),
+        exports: settings.exports.clone(),
         listen: settings.http.listen,
         token: settings.http.token.clone(),
         grace: settings.grace.unsigned_abs(),
@@ -31,11 +32,18 @@ pub(crate) async fn run(context: Context) -> Outcome {
     let observer = daemon.observer();
     let wire = Arc::new(wire);
     let drills = drills(&wire, &observer);
+    let exports = exports(&wire, &observer);
     let rounds = wire.settings.verify.rounds();
     let make_ports: MakePorts = Arc::new(move || {
         wire.ports(Arc::clone(&observer)).map_err(|error| Failure::new(error.code, error.message))
     });
-    daemon.with_drills(drills).with_rounds(rounds).run(make_ports, cancel).await.map_err(explain)?;
+    daemon
+        .with_drills(drills)
+        .with_rounds(rounds)
+        .with_exports(exports)
+        .run(make_ports, cancel)
+        .await
+        .map_err(explain)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -49,6 +57,24 @@ fn drills(wire: &Arc<Wire>, observer: &Arc<dyn Observer>) -> DrillsSpec {
         specify: Arc::new(move |backup, sample| specifying.drill_spec(backup, sample)),
         make_ports: Arc::new(move || {
             let ports = making.drill_ports(Arc::clone(&observer));
+            ports.map_err(|error| Failure::new(error.code, error.message))
+        }),
+    }
+}
+
+fn exports(wire: &Arc<Wire>, observer: &Arc<dyn Observer>) -> ExportsSpec {
+    let (specifying, making, observer) = (Arc::clone(wire), Arc::clone(wire), Arc::clone(observer));
+    ExportsSpec {
+        exports: wire.settings.exports.clone(),
+        shelf: Arc::clone(&wire.exports) as Arc<dyn Exports>,
+        specify: Arc::new(move |export, plan| {
+            let mut spec = specifying.export_spec(&export.name, export.rows.clone());
+            spec.export = Some(export.name.clone());
+            (spec.trigger, spec.slot, spec.deadline) = (plan.trigger, Some(plan.slot.at), export.deadline);
+            spec
+        }),
+        make_ports: Arc::new(move || {
+            let ports = making.export_ports(Arc::clone(&observer));
             ports.map_err(|error| Failure::new(error.code, error.message))
         }),
     }

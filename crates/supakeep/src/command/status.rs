@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use comfy_table::Cell;
 use supakeep_daemon::{RepositoryView, Status, StatusSpec};
-use supakeep_flow::ports::Repository as _;
+use supakeep_flow::ports::{Exports as _, Repository as _};
 use supakeep_model::OffsetDateTime;
+use supakeep_model::export::ExportHealth;
 use supakeep_model::health::{DrillHealth, Health, Level, ProfileHealth};
 use supakeep_model::journal::Journal;
 use supakeep_model::quantity::{show_bytes, show_duration, show_time};
@@ -59,9 +60,11 @@ fn from_repository(context: &Context) -> Result<Health, crate::failure::CommandE
         stack: context.wire.stack_name.clone(),
         profiles: settings.profiles.clone(),
         min_free_bytes: settings.repository.min_free_bytes,
+        exports: settings.exports.clone(),
     };
     let view = RepositoryView::looking(&*context.wire.repository, now);
     let status = Status::new(spec, Ok(context.catalog()?), view);
+    status.set_exports(context.wire.exports.catalog());
     for profile in &settings.profiles {
         status.set_next_run(&profile.name, None);
     }
@@ -112,6 +115,9 @@ fn show(context: &Context, health: &Health, daemon_up: bool, unfinished: Option<
         show_bytes(repository.total_bytes),
         show_bytes(repository.needed_bytes),
     ));
+    for export in &health.exports {
+        output.line(exported(export, now));
+    }
     if let Some(drills) = drills(&health.drill, now) {
         output.line(format!("drills      {drills}"));
     }
@@ -123,6 +129,19 @@ fn show(context: &Context, health: &Health, daemon_up: bool, unfinished: Option<
     for reason in &health.reasons {
         output.line(format!("{} {reason}", output.paint("!", Paint::Bad)));
     }
+}
+
+fn exported(export: &ExportHealth, now: OffsetDateTime) -> String {
+    let last = match (export.last_success, export.rows) {
+        (Some(at), rows) => format!("{} rows, {} ago", rows.unwrap_or(0), show_duration(now - at)),
+        (None, _) => "never made".to_owned(),
+    };
+    let next = match (export.running, export.next_run) {
+        (true, _) => ", running".to_owned(),
+        (false, Some(next)) => format!(", next in {}", show_duration((next - now).max(time::Duration::ZERO))),
+        (false, None) => String::new(),
+    };
+    format!("export      {}: {last}{next}", export.export)
 }
 
 /// When the next ones are; nothing where none is scheduled, or the daemon, which knows, is down.

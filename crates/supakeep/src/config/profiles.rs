@@ -179,7 +179,12 @@ fn check_jitter(reader: &mut Reader<'_>, section: &Section, profile: &Profile, n
 }
 
 /// A limit below the pause between two runs is overdue every day.
-fn check_max_age(reader: &mut Reader<'_>, section: &Section, profile: &Profile, now: OffsetDateTime) {
+pub(super) fn check_max_age(
+    reader: &mut Reader<'_>,
+    section: &Section,
+    profile: &Profile,
+    now: OffsetDateTime,
+) {
     let gap = profile.schedule.longest_gap(now) + profile.jitter;
     if profile.max_age.is_some_and(|max_age| max_age <= gap) {
         let gap = show_duration(gap);
@@ -251,7 +256,7 @@ fn labels(
 
 /// Rules that are given replace those of the preset altogether: a union with rules that are not in the
 /// file would keep more than it says.
-fn keep(reader: &mut Reader<'_>, section: &mut Section, default: KeepPolicy) -> KeepPolicy {
+pub(super) fn keep(reader: &mut Reader<'_>, section: &mut Section, default: KeepPolicy) -> KeepPolicy {
     let given = section.has("keep");
     let mut keep_section = reader.section(section, "keep");
     let mut policy = if given { KeepPolicy::default() } else { default };
@@ -286,7 +291,7 @@ fn gate(reader: &mut Reader<'_>, section: &mut Section) -> GateSpec {
     }
 }
 
-fn count(text: &str) -> Result<u32, String> {
+pub(super) fn count(text: &str) -> Result<u32, String> {
     text.parse().map_err(|_| format!("`{text}` is not a whole number"))
 }
 

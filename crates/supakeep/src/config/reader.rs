@@ -251,6 +251,22 @@ impl<'a> Reader<'a> {
         found
     }
 
+    /// A table of texts whose keys are of people's choice.
+    pub(super) fn texts(&mut self, section: &mut Section, name: &'static str) -> Vec<(String, String)> {
+        let inner = self.section(section, name);
+        let mut out = Vec::new();
+        for (key, value) in inner.dict.clone() {
+            match text(&value) {
+                Some(found) => {
+                    self.show(&inner, &quoted(&key), quoted(&found), Some(&value));
+                    out.push((key, found));
+                }
+                None => self.complain(&inner, &key, "text is wanted here".to_owned()),
+            }
+        }
+        out
+    }
+
     /// A secret: `name` itself, or `name_file` with the path of a file that holds it.
     pub(super) fn secret(
         &mut self,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use supakeep_docker::{RootKey, StackSpec};
 use supakeep_flow::backup::{StorageSpec, TransportChoice};
 use supakeep_model::dump::{Compression, DumpSpec};
+use supakeep_model::export::ExportProfile;
 use supakeep_model::parts::Parts;
 use supakeep_model::profile::Profile;
 use supakeep_model::quantity::parse_bytes;
@@ -14,6 +15,7 @@ use supakeep_model::zone::Zone;
 use supakeep_model::{Duration, OffsetDateTime};
 
 use super::drill::{DrillSettings, drill};
+use super::exports::exports;
 use super::layers::Sources;
 use super::profiles::{dump, parts, positive_duration, profiles};
 use super::proofs::{VerifySettings, proofs, verify};
@@ -48,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) profiles: Vec<Profile>,
     /// Reading old backups again.
     pub(crate) verify: VerifySettings,
+    /// Exports.
+    pub(crate) exports: Vec<ExportProfile>,
     /// Drills.
     pub(crate) drill: DrillSettings,
     /// The HTTP interface.
@@ -122,6 +126,7 @@ pub(super) fn read(reader: &mut Reader<'_>, sources: &Sources, now: OffsetDateTi
     let proofs = proofs(reader, &mut top);
     let verify = verify(reader, &mut top, proofs, &zone);
     let drill = drill(reader, &mut top, proofs, &zone);
+    let exports = exports(reader, &mut top, &zone, now);
     let http = http(reader, &mut top);
     let grace = daemon(reader, &mut top);
     let log = log(reader, &mut top);
@@ -144,6 +149,7 @@ pub(super) fn read(reader: &mut Reader<'_>, sources: &Sources, now: OffsetDateTi
         encoders,
         profiles,
         verify: verify?,
+        exports,
         drill: drill?,
         http: http?,
         grace: grace?,

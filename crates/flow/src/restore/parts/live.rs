@@ -12,7 +12,7 @@ use crate::restore::{ask, literal};
 
 /// A table that is there.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(super) struct LiveTable {
+pub(crate) struct LiveTable {
     schema: String,
     name: String,
     /// `pg_class.relkind`.
@@ -44,13 +44,13 @@ impl LiveTable {
 
 /// The tables that are there, of those that are restored, and partitions of them that the backup does not have.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Live {
+pub(crate) struct Live {
     pub(super) tables: Vec<LiveTable>,
 }
 
 impl Live {
     /// Looks for these tables and all their partitions.
-    pub(super) async fn look(
+    pub(crate) async fn look(
         site: &dyn Site,
         database: &str,
         family: &BTreeSet<Name>,
@@ -63,8 +63,14 @@ impl Live {
         Ok(Live { tables })
     }
 
+    /// The same, and rows have to pass every check that new ones have to.
+    pub(crate) fn checked(mut self) -> Live {
+        self.tables.iter_mut().for_each(|table| table.unchecked.clear());
+        self
+    }
+
     /// Their names.
-    pub(super) fn names(&self) -> BTreeSet<Name> {
+    pub(crate) fn names(&self) -> BTreeSet<Name> {
         self.tables.iter().map(LiveTable::name).collect()
     }
 
@@ -78,7 +84,7 @@ impl Live {
     }
 
     /// Statements that let rows in without a word to any trigger, and again those that were there before a check.
-    pub(super) fn let_in(&self) -> String {
+    pub(crate) fn let_in(&self) -> String {
         if self.tables.is_empty() {
             return String::new();
         }
@@ -104,7 +110,7 @@ impl Live {
     }
 
     /// The same, and they empty the tables without a word to any foreign key.
-    pub(super) fn empty(&self) -> String {
+    pub(crate) fn empty(&self) -> String {
         if self.tables.is_empty() {
             return String::new();
         }
@@ -119,7 +125,7 @@ impl Live {
     }
 
     /// Statements that bring back what [`Live::let_in`] has switched off.
-    pub(super) fn as_before(&self) -> String {
+    pub(crate) fn as_before(&self) -> String {
         let mut out = String::new();
         for table in &self.tables {
             for (trigger, mode) in &table.triggers {
@@ -174,10 +180,16 @@ fn query(names: &BTreeSet<Name>) -> String {
 }
 
 /// For each foreign key of these tables or to them, a query that counts the rows which refer to nothing; run
-/// at once by psql. It compares with the operator of the foreign key itself.
+/// at once by psql.
 pub(super) fn orphans(names: &BTreeSet<Name>) -> String {
+    format!("SET search_path = '';\n{} \\gexec\n", orphan_queries(names))
+}
+
+/// The query that makes them; each answers with a line, or with nothing where the foreign key holds. It compares with the
+/// operator of the foreign key itself.
+pub(crate) fn orphan_queries(names: &BTreeSet<Name>) -> String {
     format!(
-        "SET search_path = '';\n{} SELECT format('SELECT %L || count(*) FROM %s c WHERE %s AND NOT EXISTS \
+        "{} SELECT format('SELECT %L || count(*) FROM %s c WHERE %s AND NOT EXISTS \
          (SELECT FROM %s p WHERE %s) HAVING count(*) > 0', \
          format('%s of %s refers to %s: rows that refer to nothing: ', quote_ident(k.conname), k.conrelid::regclass, k.confrelid::regclass), \
          k.conrelid::regclass, string_agg(format('c.%I IS NOT NULL', a.attname), ' AND '), k.confrelid::regclass, \
@@ -189,7 +201,7 @@ pub(super) fn orphans(names: &BTreeSet<Name>) -> String {
          AND (k.conrelid IN (SELECT oid FROM found) OR k.confrelid IN (SELECT oid FROM found)) \
          AND a.attrelid = k.conrelid AND a.attnum = part.child \
          AND b.attrelid = k.confrelid AND b.attnum = part.parent \
-         GROUP BY k.oid, k.conname, k.conrelid, k.confrelid \\gexec\n",
+         GROUP BY k.oid, k.conname, k.conrelid, k.confrelid",
         found(names)
     )
 }
