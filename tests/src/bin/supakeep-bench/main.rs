@@ -5,6 +5,7 @@
 
 mod contender;
 mod data;
+mod files;
 mod many;
 mod measure;
 mod profile;
@@ -48,6 +49,8 @@ enum Subject {
     Backup,
     /// Filling a database from them
     Restore,
+    /// The files of Storage
+    Files,
     /// A large repository, a daemon that waits, the image
     Facts,
 }
@@ -72,6 +75,9 @@ fn main() -> std::io::Result<()> {
         }
     }
     report::write(&results)?;
+    if measures(Subject::Files) {
+        report::print_files(&files::measure());
+    }
     if measures(Subject::Facts) {
         report::print_facts(&many::measure(arguments.backups, arguments.runs));
     }

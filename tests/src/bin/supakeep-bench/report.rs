@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use supakeep_tests::Pg;
 
 use crate::contender::Measured;
+use crate::files::Files;
 use crate::many::Facts;
 use crate::restoring::Restored;
 
@@ -129,6 +130,51 @@ pub(crate) fn write(results: &[Value]) -> std::io::Result<()> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench");
     fs::create_dir_all(folder)?;
     fs::write(format!("{folder}/results.json"), serde_json::to_vec_pretty(results)?)
+}
+
+/// Prints what was measured of the storage service's files.
+pub(crate) fn print_files(sets: &[Files]) {
+    let head = [
+        "files of Storage",
+        "tar, zstd -1",
+        "stored",
+        "supakeep",
+        "stored",
+        "1 % changed",
+        "stored",
+        "peak RSS",
+        "porter's",
+    ];
+    let mut rows = table(&head);
+    for one in sets {
+        let mut row = vec![one.name.to_owned()];
+        for (seconds, bytes) in [one.tar, one.first, one.second] {
+            row.extend([format!("{seconds:.1} s"), mebibytes(bytes)]);
+        }
+        row.extend([mebibytes(one.peak_rss_bytes.0), mebibytes(one.peak_rss_bytes.1)]);
+        rows.add_row(row);
+    }
+    println!("\n{rows}\n");
+    let mut ratios = table(&["ratio", "measured", "to reach"]);
+    for one in sets {
+        let share = |a: f64, b: f64| format!("{:.3}", a / b);
+        ratios.add_row([
+            format!("{}: second / first, bytes", one.name),
+            share(one.second.1 as f64, one.first.1 as f64),
+            "≤ 0.050".to_owned(),
+        ]);
+        ratios.add_row([
+            format!("{}: second / first, time", one.name),
+            share(one.second.0, one.first.0),
+            "≤ 0.050".to_owned(),
+        ]);
+        ratios.add_row([
+            format!("{}: supakeep / tar, time", one.name),
+            share(one.first.0, one.tar.0),
+            "–".to_owned(),
+        ]);
+    }
+    println!("{ratios}\n");
 }
 
 /// Prints what was measured beside the race.
