@@ -155,7 +155,7 @@ fn a_part_that_is_named_and_not_there_is_a_failure_and_else_a_warning() {
     let warnings = keeper.manifest(&id).head.warnings;
     assert!(warnings.iter().any(|warning| warning.contains("/nowhere cannot be opened")), "{warnings:?}");
 
-    let keeper = keeper.with("SUPAKEEP_PROFILES__DAILY__PARTS", "database,redis");
+    let keeper = keeper.with("SUPAKEEP_PROFILES__DAILY__PARTS", "database,mail");
     let said = keeper.run(&["config"]);
     assert_eq!(said.code(), 2);
     assert!(said.stderr.contains("there are database, storage, functions, config"), "{}", said.stderr);

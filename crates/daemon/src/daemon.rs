@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::drills::{Drills, DrillsSpec};
 use crate::exports::{Exporter, ExportsSpec};
 use crate::http::{Interface, router};
+use crate::left_stopped;
 use crate::log::LogObserver;
 use crate::metrics::Metrics;
 use crate::rounds::{Rounds, RoundsSpec};
@@ -160,6 +161,13 @@ impl Daemon {
             status: Arc::clone(&self.status),
         });
         let rounds = rounds.map(|rounds| tokio::spawn(rounds.run(stop.clone())));
+        let starting = left_stopped::start(
+            Arc::clone(&self.repository),
+            Arc::clone(&make_ports),
+            Arc::clone(&observer),
+            stop.clone(),
+        );
+        tokio::spawn(starting);
         let exports = self.exports.filter(|spec| !spec.exports.is_empty()).map(|spec| Exporter {
             spec,
             repository: Arc::clone(&self.repository),

@@ -4,6 +4,7 @@ mod daemon;
 mod drills;
 mod exports;
 mod http;
+mod left_stopped;
 mod log;
 mod metrics;
 mod rounds;

@@ -3,6 +3,7 @@
 mod arguments;
 mod check;
 mod connect;
+mod containers;
 mod discover;
 mod elevation;
 mod error;
@@ -34,6 +35,7 @@ mod verdict;
 
 pub use check::{Checked, Finding, check};
 pub use connect::connect;
+pub use containers::DockerContainers;
 pub use own_container::own_project;
 pub use porters::DockerPorters;
 pub use project::project_remains;

@@ -40,13 +40,21 @@ pub(crate) async fn services(
     spared: &[String],
     engine_host: Option<&str>,
 ) -> Result<Vec<Service>, StackError> {
-    let options = ListContainersOptionsBuilder::default().all(true).build();
-    let listed = call("listing containers", docker.list_containers(Some(options))).await?;
-    let is_wanted = |summary: &ContainerSummary| {
-        !is_kept_running(summary) && !engine_host.is_some_and(|host| is_called(summary, host))
-    };
+    let listed = all(docker).await?;
+    let is_wanted = |summary: &ContainerSummary| !is_in_between(summary, engine_host);
     let services = listed.into_iter().filter(is_wanted).filter_map(|summary| service(summary, project));
     Ok(services.filter(|service| !spared.contains(&service.id)).collect())
+}
+
+/// All containers of the engine.
+pub(crate) async fn all(docker: &Docker) -> Result<Vec<ContainerSummary>, StackError> {
+    let options = ListContainersOptionsBuilder::default().all(true).build();
+    call("listing containers", docker.list_containers(Some(options))).await
+}
+
+/// Whether a container is what the engine is reached by, or says that it is to be kept running.
+pub(crate) fn is_in_between(summary: &ContainerSummary, engine_host: Option<&str>) -> bool {
+    is_kept_running(summary) || engine_host.is_some_and(|host| is_called(summary, host))
 }
 
 fn label<'a>(summary: &'a ContainerSummary, name: &str) -> Option<&'a str> {
@@ -87,10 +95,15 @@ pub(crate) fn host_of(docker_host: &str) -> Option<String> {
 }
 
 fn service(summary: ContainerSummary, project: &str) -> Option<Service> {
+    as_service(summary, project).filter(|(_, belongs)| *belongs).map(|(service, _)| service)
+}
+
+/// A container as a service, and whether it is one of `project`.
+pub(crate) fn as_service(summary: ContainerSummary, project: &str) -> Option<(Service, bool)> {
     let labels = summary.labels.unwrap_or_default();
     let belongs = labels.get(PROJECT_LABEL).map(String::as_str) == Some(project)
         && labels.get(ONEOFF_LABEL).map(String::as_str) != Some("True");
-    let id = summary.id.filter(|_| belongs)?;
+    let id = summary.id?;
     let container = summary.names.unwrap_or_default().into_iter().next().unwrap_or_default();
     let name = labels.get(SERVICE_LABEL).cloned().unwrap_or(container.trim_start_matches('/').to_owned());
     let is_running = summary
@@ -99,7 +112,7 @@ fn service(summary: ContainerSummary, project: &str) -> Option<Service> {
     let depends_on = labels.get(DEPENDS_ON_LABEL).map(String::as_str).unwrap_or_default();
     let depends_on = depends_on.split(',').filter_map(|entry| entry.split(':').next());
     let depends_on = depends_on.filter(|name| !name.is_empty()).map(str::to_owned).collect();
-    Some(Service { id, name, is_running, depends_on })
+    Some((Service { id, name, is_running, depends_on }, belongs))
 }
 
 /// Stops a container; one that is stopped already is fine.

@@ -6,7 +6,9 @@ mod dump;
 mod files;
 mod known;
 mod objects;
+mod redis;
 mod source;
+mod volumes;
 
 use std::sync::Arc;
 
@@ -20,7 +22,7 @@ use supakeep_model::id::BackupId;
 use supakeep_model::manifest::Manifest;
 use supakeep_model::manifest_head::{Build, ManifestHead, Outcome, Suspicion, Trigger};
 use supakeep_model::naming::{Kind, backup_id};
-use supakeep_model::parts::Parts;
+use supakeep_model::parts::{PartName, Parts, Wish};
 use supakeep_model::quantity::show_bytes;
 use supakeep_model::zone::Zone;
 use time::OffsetDateTime;
@@ -29,11 +31,18 @@ use tokio_util::sync::CancellationToken;
 use crate::cancel::Limits;
 use crate::failure::Failure;
 use crate::kill_point::kill_point;
-use crate::ports::{Clock, FailedFiles, Observer, Porters, Repository, RunLock, Server, Stack, Staging};
+use crate::ports::{
+    Clock, Containers, FailedFiles, Observer, Porters, Repository, RunLock, Server, Stack, Staging,
+};
+use crate::redis::RedisSpec;
+use crate::stopped::{settle, start_again, tell};
 use crate::verify::verify;
 use draft::Draft;
 pub use files::possible_files;
+pub use redis::plan_redis;
 pub use source::{TransportChoice, possible};
+pub use volumes::{PlannedVolume, VolumesPlan, VolumesSpec, plan_volumes};
+pub(crate) use volumes::{name_of, refuse_data, users};
 
 /// How long ending a run's sessions on the server may take, after the run itself has failed.
 const CLEAN_UP: std::time::Duration = std::time::Duration::from_secs(15);
@@ -63,6 +72,10 @@ pub struct BackupSpec {
     pub parts: Parts,
     /// How the storage service's files are kept.
     pub storage: StorageSpec,
+    /// Which volumes are kept, where any are.
+    pub volumes: VolumesSpec,
+    /// Which Redis servers are kept, where `parts` says so.
+    pub redis: RedisSpec,
     /// How dumps travel.
     pub transport: TransportChoice,
     /// How many threads compress.
@@ -126,6 +139,8 @@ pub struct Ports {
     pub stack: Arc<dyn Stack>,
     /// Whoever carries its files.
     pub porters: Arc<dyn Porters>,
+    /// The containers around the database.
+    pub containers: Arc<dyn Containers>,
     /// The repository.
     pub repository: Arc<dyn Repository>,
     /// The time.
@@ -142,6 +157,7 @@ pub async fn backup(
     _lock: &dyn RunLock,
     cancel: &CancellationToken,
 ) -> Result<ManifestHead, Failure> {
+    settle(&*ports.repository, &*ports.containers, &*ports.observer).await;
     let catalog = ports.repository.catalog()?;
     check_no_restore(spec, &*ports.repository)?;
     let started = spec.zone.local(ports.clock.now());
@@ -162,6 +178,8 @@ pub async fn backup(
     let made = limits.apply(make(spec, ports, &mut draft, &mut server, needed)).await;
     if made.is_err() {
         end_sessions(server.as_deref()).await;
+        // Whatever kept it from starting them itself.
+        tell(start_again(&*ports.repository, &*ports.containers).await, &*ports.observer);
     }
     let head = match made {
         Ok(staging) => finish(spec, ports, draft, staging, previous.as_ref(), &limits).await,
@@ -208,6 +226,15 @@ async fn make(
     // Before a dump that may take hours: what is wanted and not there is a failure.
     let mut files = files::plan(&spec.parts, &*ports.porters).await?;
     draft.head.warnings.append(&mut files.notes);
+    let mut volumes = VolumesPlan::default();
+    if spec.volumes.is_wanted(&spec.parts) {
+        volumes = plan_volumes(&spec.volumes, &*ports.containers).await?;
+        draft.head.warnings.append(&mut volumes.notes);
+    }
+    let mut redis = Vec::new();
+    if spec.parts.wish(PartName::Redis) != Wish::No {
+        redis = plan_redis(&spec.redis, &*ports.containers).await?;
+    }
     let mut staging = ports.repository.stage(&draft.head.id)?;
     let dumping = dump::Dumping { spec, ports, server };
     dumping.globals(draft, &mut *staging).await?;
@@ -220,6 +247,8 @@ async fn make(
     dumping.root_key(draft, &mut *staging).await?;
     // After the dump: a file that comes between is one that no row tells of, and none is missing.
     dumping.files(draft, &mut *staging, &mut files, objects).await?;
+    dumping.redis(draft, &mut *staging, &redis).await?;
+    dumping.volumes(draft, &mut *staging, &volumes).await?;
     draft.finish_dump(spec.zone.local(ports.clock.now()));
     kill_point("backup-dumped");
     Ok(staging)

@@ -10,6 +10,7 @@ use supakeep_model::id::BackupId;
 pub mod archive;
 pub mod file_index;
 pub mod opaque;
+pub mod rdb;
 pub mod select;
 pub mod split;
 pub mod sql;
@@ -22,6 +23,8 @@ pub struct Inspection {
     pub fingerprint: Option<Fingerprint>,
     /// What an index of files tells of; `None` for all else.
     pub files: Option<FilesTally>,
+    /// What an archive of a volume holds; `None` for all else.
+    pub entries: Option<EntriesTally>,
 }
 
 impl Inspection {
@@ -29,6 +32,15 @@ impl Inspection {
     pub fn of(fingerprint: Fingerprint) -> Inspection {
         Inspection { fingerprint: Some(fingerprint), ..Inspection::default() }
     }
+}
+
+/// The sums of an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EntriesTally {
+    /// Files, and other names of them.
+    pub files: u64,
+    /// Their length.
+    pub bytes: u64,
 }
 
 /// The sums of an index of files.

@@ -38,6 +38,10 @@ pub const RESTORE_POINTS: [&str; 9] = [
 /// Between the sections of a large custom archive, which are restored one after the other.
 pub const SECTION_POINTS: [&str; 2] = ["restore-definitions", "restore-rows"];
 
+/// While the users of cold volumes are stopped, and when they have been started again; and in a restore of volumes, or of Redis.
+pub const VOLUME_POINTS: [&str; 4] =
+    ["backup-volumes-stopped", "backup-volumes-started", "restore-volumes-stopped", "restore-redis-stopped"];
+
 /// Every point of a recovery's own, in the order in which it passes them.
 pub const RECOVER_POINTS: [&str; 6] = [
     "recover-folder",

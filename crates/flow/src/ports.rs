@@ -3,6 +3,7 @@
 
 mod clock;
 mod compose;
+mod containers;
 mod exports;
 mod folder;
 mod observer;
@@ -13,6 +14,7 @@ mod stack;
 
 pub use clock::Clock;
 pub use compose::{Compose, ComposeProject, Home};
+pub use containers::{Container, Containers, Labels, Mounted, Program, Spared};
 pub use exports::{ExportStaging, Exports};
 pub use folder::{
     Attributes, Content, Entry, EntryKind, Folder, FolderError, Folders, Found, Names, NewFolder, Owner, Seen,

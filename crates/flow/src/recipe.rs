@@ -9,7 +9,8 @@ use supakeep_model::profile::Profile;
 use supakeep_model::zone::Zone;
 use supakeep_model::{Duration, OffsetDateTime};
 
-use crate::backup::{BackupSpec, CommitOf, StorageSpec, TransportChoice};
+use crate::backup::{BackupSpec, CommitOf, StorageSpec, TransportChoice, VolumesSpec};
+use crate::redis::RedisSpec;
 
 /// What all backups of a stack have in common.
 #[derive(Debug, Clone)]
@@ -24,6 +25,10 @@ pub struct Recipe {
     pub parts: Parts,
     /// How the storage service's files are kept.
     pub storage: StorageSpec,
+    /// Which volumes are kept, where a profile has that part.
+    pub volumes: VolumesSpec,
+    /// Which Redis servers are kept likewise.
+    pub redis: RedisSpec,
     /// How many threads compress.
     pub encoders: usize,
     /// Space below which no backup is started.
@@ -72,6 +77,7 @@ impl Recipe {
             databases,
             // What is replaced is databases alone.
             parts: Parts::database(),
+            volumes: VolumesSpec::default(),
             root_key_required: false,
             ..self.spec(Kind::PreRestore, Trigger::PreRestore, prefix, dump, self.deadline)
         }
@@ -115,6 +121,8 @@ impl Recipe {
             databases: self.databases.clone(),
             parts: self.parts.clone(),
             storage: self.storage,
+            volumes: self.volumes.clone(),
+            redis: self.redis.clone(),
             transport: self.transport,
             encoders: self.encoders,
             gate: None,
@@ -148,6 +156,8 @@ mod tests {
             transport: TransportChoice::Auto,
             parts: Parts::default(),
             storage: StorageSpec::default(),
+            redis: RedisSpec::default(),
+            volumes: VolumesSpec::default(),
             encoders: 1,
             min_free_bytes: 0,
             root_key_required: true,

@@ -19,11 +19,13 @@ mod outcome;
 pub mod parts;
 mod plan;
 mod put_right;
+mod redis;
 mod run;
 mod saved;
 mod sections;
 mod services;
 mod sniff;
+mod volumes;
 mod waves;
 
 use std::future::Future;
@@ -54,9 +56,12 @@ pub(crate) use globals::{SERVICE_ROLES, root_key, without_password};
 pub use outcome::{Left, RestoreFailure, RestoreReport, State};
 pub(crate) use plan::fits;
 pub use plan::{PlannedDatabase, RestorePlan, other_version, plan};
+pub use redis::{PlannedRedis, RedisReport, plan_redis_restore, restore_redis};
 use run::Run;
 pub use saved::save_first;
 pub use sniff::sniff;
+pub use volumes::{PlannedVolume, VolumeReport, plan_volumes, restore_volumes};
+pub(crate) use waves::waves;
 
 /// Which parts that are files are put back with the databases.
 #[derive(Debug, Clone, Default)]

@@ -15,9 +15,10 @@ use crate::failure::{io_code, is_of_the_reader};
 use crate::inspect::archive::{Contents, CustomArchive, LargeObject, Rows};
 use crate::inspect::file_index::FileIndex;
 use crate::inspect::opaque::Opaque;
+use crate::inspect::rdb::Rdb;
 use crate::inspect::sql::PlainDump;
 use crate::inspect::tarball::Tarball;
-use crate::inspect::{FilesTally, Inspect};
+use crate::inspect::{EntriesTally, FilesTally, Inspect};
 use crate::ports::{Clock, StoreError, Stored};
 use crate::read_back::read_back;
 
@@ -39,6 +40,8 @@ pub fn inspector(part: Part, format: Format, member: Option<&Member>) -> Box<dyn
             Box::new(Opaque)
         }
         (Part::Storage | Part::Functions | Part::Config, ..) => Box::new(Tarball::default()),
+        (Part::Volume, ..) => Box::new(Tarball::counting()),
+        (Part::Redis, ..) => Box::new(Rdb::default()),
         (Part::StorageIndex, ..) => Box::new(FileIndex::default()),
     }
 }
@@ -145,12 +148,24 @@ async fn verify_file<'a>(
             {
                 databases.add(database, print);
             }
+            if let Some(tally) = inspection.entries {
+                out.extend(entries_differ(manifest, artifact, tally));
+            }
             if let Some(tally) = inspection.files {
                 out.extend(files_differ(manifest, &tally));
             }
         }
     }
     Ok(out)
+}
+
+/// How the sums of a volume's archive differ from what was recorded.
+fn entries_differ(manifest: &Manifest, artifact: &Artifact, found: EntriesTally) -> Option<String> {
+    let records = &manifest.head.volumes;
+    let recorded = records.iter().find(|record| Some(&record.name) == artifact.of.as_ref());
+    let is_equal = recorded.is_some_and(|record| (record.files, record.bytes) == (found.files, found.bytes));
+    (!is_equal)
+        .then(|| format!("{} files of {} bytes, which is not what was recorded", found.files, found.bytes))
 }
 
 /// How the sums of an index differ from what was recorded.

@@ -22,12 +22,19 @@ pub enum Part {
     Functions,
     /// Compose files and what else configures a stack, a tar archive.
     Config,
+    /// All files of a volume, a tar archive.
+    Volume,
+    /// What a Redis server holds, as it writes it itself.
+    Redis,
 }
 
 impl Part {
     /// Whether it is files of the stack, or tells of them, and not of its database.
     pub fn is_files(self) -> bool {
-        matches!(self, Part::Storage | Part::StorageIndex | Part::Functions | Part::Config)
+        matches!(
+            self,
+            Part::Storage | Part::StorageIndex | Part::Functions | Part::Config | Part::Volume | Part::Redis
+        )
     }
 }
 
@@ -75,6 +82,9 @@ pub struct Artifact {
     /// The database it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
+    /// The volume or the service that it belongs to, as the head names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
     /// Which part of it, where its dump is a folder of files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<Member>,

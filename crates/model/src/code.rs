@@ -115,6 +115,10 @@ codes! {
         "the vault's root key exists but cannot be read; without it vault secrets cannot be restored. stack.root_key says where it is";
     FilesMissing "files-missing" Failed false
         "say in stack.folder where the stack's folder is, or in stack.storage_folder where the storage service's files are, or take the part out of `parts`";
+    VolumeUnfit "volume-unfit" Failed false
+        "`docker volume ls` shows the names, `docker inspect CONTAINER` what it has mounted; volumes.names and the labels supakeep.volume say which are kept";
+    RedisFailed "redis-failed" Failed true
+        "the message above says what the Redis server, or its container, lacks; redis.services and the labels supakeep.redis say which are kept, redis.password_file what they ask for";
     RecoverUnfit "recover-unfit" Failed false
         "nothing was touched; recover makes a stack where there is none: name an empty folder, and remove what is left of the old stack's containers and volumes";
     ComposeMissing "compose-missing" Failed false

@@ -34,6 +34,7 @@ pub mod sample;
 pub mod schedule;
 pub mod secret;
 pub mod view;
+pub mod volume;
 pub mod zone;
 
 pub use time::{Duration, OffsetDateTime};

@@ -13,6 +13,7 @@ use crate::id::BackupId;
 use crate::manifest::{ManifestError, refuse_newer};
 use crate::naming::Kind;
 use crate::parts::PartName;
+use crate::volume::{RedisRecord, VolumeRecord};
 
 /// The first key after the head, as [`crate::manifest::Manifest::to_json`] indents it. A line end
 /// cannot be inside a JSON string, and a nested key is indented further: this is found only there.
@@ -265,6 +266,12 @@ pub struct ManifestHead {
     /// The files of the storage service, where it holds them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<StorageRecord>,
+    /// Volumes that it holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<VolumeRecord>,
+    /// Redis servers that it holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redis: Vec<RedisRecord>,
     /// What it holds; the database alone where it does not say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<PartName>,

@@ -137,6 +137,16 @@ pub fn archive_file(part: PartName, compression: Compression) -> String {
     format!("{part}.tar{}", compression.suffix())
 }
 
+/// The archive of a volume, or of a folder of the host.
+pub fn volume_file(name: &str, compression: Compression) -> String {
+    format!("volume-{}.tar{}", file_stem(name), compression.suffix())
+}
+
+/// What a Redis server holds.
+pub fn redis_file(service: &str, compression: Compression) -> String {
+    format!("redis-{}.rdb{}", file_stem(service), compression.suffix())
+}
+
 /// The index of the files of a part.
 pub fn index_file(part: PartName) -> String {
     format!("{part}.index.jsonl.zst")

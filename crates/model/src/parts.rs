@@ -17,12 +17,22 @@ pub enum PartName {
     Functions,
     /// Compose files, gateway, pooler, and a redacted copy of `.env`.
     Config,
+    /// Volumes and folders that the configuration or a label names. Only where they are asked for.
+    Volumes,
+    /// Redis servers likewise.
+    Redis,
 }
 
 impl PartName {
     /// All of them, in the order in which they are made.
-    pub const ALL: [PartName; 4] =
-        [PartName::Database, PartName::Storage, PartName::Functions, PartName::Config];
+    pub const ALL: [PartName; 6] = [
+        PartName::Database,
+        PartName::Storage,
+        PartName::Functions,
+        PartName::Config,
+        PartName::Volumes,
+        PartName::Redis,
+    ];
 
     /// The word in a configuration, a manifest, and the name of a file.
     pub fn as_str(self) -> &'static str {
@@ -31,6 +41,8 @@ impl PartName {
             PartName::Storage => "storage",
             PartName::Functions => "functions",
             PartName::Config => "config",
+            PartName::Volumes => "volumes",
+            PartName::Redis => "redis",
         }
     }
 }
@@ -65,7 +77,7 @@ pub enum Wish {
 /// The parts that a profile wants.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Parts {
-    /// All that is found.
+    /// All that is found, but for volumes and Redis, which have to be asked for.
     #[default]
     Found,
     /// These, each of which must be there.
@@ -98,6 +110,7 @@ impl Parts {
     /// How much `part` is wanted.
     pub fn wish(&self, part: PartName) -> Wish {
         match self {
+            Parts::Found if matches!(part, PartName::Volumes | PartName::Redis) => Wish::No,
             Parts::Found => Wish::IfFound,
             Parts::Named(named) if named.contains(&part) => Wish::Required,
             Parts::Named(_) => Wish::No,
@@ -124,8 +137,9 @@ mod tests {
         let parts = parse(&["config", "database"]).expect("both are parts");
         assert_eq!(parts, Parts::Named(vec![Database, Config]));
         let wishes = |parts: &Parts| PartName::ALL.map(|part| parts.wish(part));
-        assert_eq!(wishes(&parts), [Wish::Required, Wish::No, Wish::No, Wish::Required]);
-        assert_eq!(wishes(&Parts::default()), [Wish::IfFound; 4]);
+        let (no, found) = (Wish::No, Wish::IfFound);
+        assert_eq!(wishes(&parts), [Wish::Required, no, no, Wish::Required, no, no]);
+        assert_eq!(wishes(&Parts::default()), [found, found, found, found, no, no]);
         assert_eq!(Parts::database().wish(Functions), Wish::No);
     }
 
@@ -133,14 +147,14 @@ mod tests {
     fn says_what_would_be_right() {
         let wrong = |names: &[&str]| parse(names).expect_err("it is wrong");
         assert_eq!(
-            wrong(&["database", "redis"]),
-            "`redis` is no part of a backup; there are database, storage, functions, config"
+            wrong(&["database", "mail"]),
+            "`mail` is no part of a backup; there are database, storage, functions, config, volumes, redis"
         );
         assert_eq!(wrong(&["database", "config", "config"]), "config is there twice");
         for without in [&["config"][..], &[]] {
             assert_eq!(
                 wrong(without),
-                "every backup has the part database: add it; the others are storage, functions, config"
+                "every backup has the part database: add it; the others are storage, functions, config, volumes, redis"
             );
         }
     }

@@ -29,6 +29,8 @@ pub fn head(id: &str, profile: Option<&str>, started: OffsetDateTime) -> Manifes
         sampled: None,
         copies: vec![],
         parents: vec![],
+        volumes: Vec::new(),
+        redis: Vec::new(),
         storage: None,
         parts: vec![],
         dump: DumpSpec::default(),

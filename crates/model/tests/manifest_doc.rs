@@ -15,6 +15,7 @@ use supakeep_model::manifest_head::{
 };
 use supakeep_model::naming::Kind;
 use supakeep_model::parts::PartName;
+use supakeep_model::volume::{RedisRecord, VolumeMode, VolumeRecord};
 use time::OffsetDateTime;
 
 const PAGE: &str = include_str!("../../../docs/manifest.md");
@@ -60,6 +61,8 @@ fn complete(member: Member) -> Manifest {
             }),
             ..StorageRecord::default()
         }),
+        volumes: vec![VolumeRecord { name: text(), mode: VolumeMode::Cold, files: 1, bytes: 1 }],
+        redis: vec![RedisRecord { service: text(), keys: 1, expires: 1, bytes: 1 }],
         parts: vec![PartName::Database],
         dump: DumpSpec { exclude_table_data: vec![text()], ..DumpSpec::default() },
         stack: StackRecord {
@@ -78,6 +81,7 @@ fn complete(member: Member) -> Manifest {
             path: text(),
             part: Part::Database,
             database: Some(text()),
+            of: Some(text()),
             member: Some(member),
             bytes: 1,
             sha256: text(),

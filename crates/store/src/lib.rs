@@ -9,6 +9,7 @@ mod lock;
 mod marker;
 mod path;
 mod staging;
+mod stopped;
 
 pub use exports::LocalExports;
 pub use local::LocalRepository;

@@ -23,6 +23,7 @@ use supakeep_model::id::BackupId;
 use supakeep_model::journal::Journal;
 use supakeep_model::manifest::{self, Manifest};
 use supakeep_model::naming::stack_folder;
+use supakeep_model::volume::StoppedContainers;
 use time::OffsetDateTime;
 
 use crate::folder::{ensure, probe, rename_new, replace_file, sync};
@@ -32,6 +33,7 @@ use crate::lock;
 use crate::marker::Marker;
 use crate::path::{below, failed, refused};
 use crate::staging::{self, LocalStaging};
+use crate::stopped;
 
 /// The record of a restore that has begun and not ended.
 const JOURNAL: &str = ".restore.json";
@@ -279,6 +281,14 @@ impl Repository for LocalRepository {
         };
         let json = journal.to_json().map_err(|error| StoreError::new(Code::Internal, error.to_string()))?;
         replace_file(&path, &json)
+    }
+
+    fn stopped(&self) -> Result<Option<StoppedContainers>, StoreError> {
+        stopped::read(&self.folder)
+    }
+
+    fn set_stopped(&self, stopped: Option<&StoppedContainers>) -> Result<(), StoreError> {
+        stopped::write(&self.folder, stopped)
     }
 
     fn link(&self, name: &str, target: Option<&BackupId>) -> Result<(), StoreError> {

@@ -12,6 +12,7 @@ use supakeep_model::dump::{Compression, Format};
 use supakeep_model::export::{ColumnPattern, RowFormat, TablePattern};
 use supakeep_model::parts::PartName;
 use supakeep_model::quantity::parse_duration;
+use supakeep_model::volume::VolumeWish;
 
 /// Backs up a self-hosted Supabase: on schedule, complete, verified.
 #[derive(Debug, Parser)]
@@ -68,9 +69,14 @@ pub(crate) enum Command {
         /// plain, custom or directory, whatever the configuration says
         #[arg(long)]
         format: Option<Format>,
-        /// What it is to hold: database, storage, functions, config [default: as the configuration says]
+        /// What it is to hold: database, storage, functions, config, volumes, redis [default: as the configuration
+        /// says]
         #[arg(long, value_name = "PARTS", value_delimiter = ',')]
         parts: Vec<String>,
+        /// Also this volume, or folder of the host, instead of those that the configuration names: NAME, NAME:cold
+        /// (those that use it are stopped meanwhile) or NAME:hot; more than once for several
+        #[arg(long = "volume", value_name = "NAME")]
+        volumes: Vec<VolumeWish>,
         /// Show what would be done
         #[arg(long)]
         dry_run: bool,
@@ -120,6 +126,13 @@ pub(crate) enum Command {
             conflicts_with_all = ["resume", "only_database", "tables", "into", "data_only", "roles_only", "file"]
         )]
         which: Vec<PartName>,
+        /// Only this volume, or folder of the host: it is made anew where it is gone, and emptied where it is not, and
+        /// those that use it are stopped meanwhile; more than once for several
+        #[arg(
+            long = "volume", value_name = "NAME",
+            conflicts_with_all = ["resume", "only_database", "which", "tables", "into", "data_only", "roles_only", "file"]
+        )]
+        volumes: Vec<String>,
         /// Finish the restore that was interrupted
         #[arg(long)]
         resume: bool,

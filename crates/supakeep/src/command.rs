@@ -21,6 +21,8 @@ mod restore;
 mod restore_file;
 mod restore_files;
 mod restore_parts;
+mod restore_redis;
+mod restore_volumes;
 mod status;
 mod verify;
 
@@ -30,6 +32,7 @@ use std::sync::Arc;
 use supakeep_flow::backup::link_with;
 use supakeep_flow::failure::Failure;
 use supakeep_flow::ports::Repository as _;
+use supakeep_flow::stopped::settle;
 use supakeep_model::catalog::{Catalog, Query};
 use supakeep_model::code::Code;
 use supakeep_model::manifest_head::ManifestHead;
@@ -75,6 +78,18 @@ impl Context {
             ));
         }
         Ok(catalog)
+    }
+
+    /// Starts what a run stopped for a while that died over it: whoever has just taken the lock does so before
+    /// anything else. Where the engine cannot be reached, the next one tries.
+    pub(crate) async fn settle(&self) {
+        match self.wire.containers() {
+            Ok(containers) => {
+                let observer = progress(self.output);
+                settle(&*self.wire.repository, &containers, &*observer).await;
+            }
+            Err(error) => tracing::debug!("cannot look for what was stopped: {}", error.message),
+        }
     }
 
     /// Brings the links to the latest backups up to date, and those of profiles that have lost one. What
@@ -183,8 +198,8 @@ async fn unless_cancelled<T>(
 async fn perform(command: Command, context: Context) -> Outcome {
     match command {
         Command::Daemon => daemon::run(context).await,
-        Command::Backup { name, profile, format, parts, dry_run } => {
-            backup::run(&context, backup::Wish { name, profile, format, parts, dry_run }).await
+        Command::Backup { name, profile, format, parts, volumes, dry_run } => {
+            backup::run(&context, backup::Wish { name, profile, format, parts, volumes, dry_run }).await
         }
         Command::List { profile } => list::run(&context, profile.as_deref()),
         Command::Info { id, drill: true } => kept::run(&context, &id).await,
@@ -197,6 +212,14 @@ async fn perform(command: Command, context: Context) -> Outcome {
         {
             let wish = restore_parts::Wish { id, only_database, no_safety_backup, jobs, dry_run, yes, parts };
             restore_parts::run(&context, wish).await
+        }
+        Command::Restore { id: Some(id), which, volumes, dry_run, yes, .. }
+            if !volumes.is_empty() || which == [PartName::Volumes] =>
+        {
+            restore_volumes::run(&context, restore_volumes::Wish { id, volumes, dry_run, yes }).await
+        }
+        Command::Restore { id: Some(id), which, dry_run, yes, .. } if which == [PartName::Redis] => {
+            restore_redis::run(&context, restore_redis::Wish { id, dry_run, yes }).await
         }
         Command::Restore { id: Some(id), which, dry_run, yes, .. }
             if !which.is_empty() && !which.contains(&PartName::Database) =>
@@ -213,6 +236,7 @@ async fn perform(command: Command, context: Context) -> Outcome {
             dry_run,
             yes,
             parts,
+            volumes: _,
         } => {
             let file = parts.file;
             let wish = restore::Wish {
@@ -238,7 +262,7 @@ async fn perform(command: Command, context: Context) -> Outcome {
         }
         Command::Import(wish) => import::run(&context, wish).await,
         Command::Delete { ids, yes } => delete::run(&context, &ids, yes).await,
-        Command::Cleanup { older_than, dry_run } => cleanup::run(&context, older_than, dry_run),
+        Command::Cleanup { older_than, dry_run } => cleanup::run(&context, older_than, dry_run).await,
         Command::Status { .. } => status::run(&context).await,
         Command::Check => check::run(&context).await,
         Command::Config | Command::Completions { .. } | Command::Man | Command::Porter => {

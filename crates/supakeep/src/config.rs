@@ -11,6 +11,7 @@ mod profiles;
 mod proofs;
 mod reader;
 mod settings;
+mod volumes;
 
 pub(crate) use layers::Sources;
 pub(crate) use reader::{Fault, Shown};

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bollard::Docker;
-use supakeep_docker::{DockerPorters, DockerSites, DockerStack, RootKey, StackSpec, connect, own_project};
+use supakeep_docker::{
+    DockerContainers, DockerPorters, DockerSites, DockerStack, RootKey, StackSpec, connect, own_project,
+};
 use supakeep_flow::backup::{CommitOf, Ports};
 use supakeep_flow::cycle::Retention;
 use supakeep_flow::drill::{DrillPorts, DrillSpec};
@@ -116,10 +118,16 @@ impl Wire {
         Ok(Ports {
             stack: Arc::new(stack),
             porters: Arc::new(self.porters()?),
+            containers: Arc::new(self.containers()?),
             repository: Arc::clone(&self.repository) as Arc<dyn Repository>,
             clock: Arc::clone(&self.clock),
             observer,
         })
+    }
+
+    /// The containers around the database.
+    pub(crate) fn containers(&self) -> Result<DockerContainers, CommandError> {
+        Ok(DockerContainers::new(self.engine()?, self.stack_spec(), self.settings.docker_host.as_deref()))
     }
 
     /// Whoever carries the stack's files.
@@ -212,6 +220,8 @@ impl Wire {
             databases: settings.databases.clone(),
             parts: settings.parts.clone(),
             storage: settings.storage,
+            volumes: settings.volumes.clone(),
+            redis: settings.redis.clone(),
             transport: settings.transport,
             encoders: settings.encoders,
             min_free_bytes: settings.repository.min_free_bytes,

@@ -11,11 +11,12 @@ use supakeep_model::Duration;
 use supakeep_model::artifact::{Artifact, Encoding, Part};
 use supakeep_model::code::Code;
 use supakeep_model::id::BackupId;
-use supakeep_model::journal::{self, Journal};
+use supakeep_model::journal::{self, Journal, StoppedService};
 use supakeep_model::manifest::Manifest;
 use supakeep_model::manifest_head::{Outcome, Proof};
 use supakeep_model::sample::head;
 use supakeep_model::secret::Secret;
+use supakeep_model::volume::{STOPPED_FORMAT, StoppedContainers};
 use tokio::io::AsyncReadExt as _;
 
 use crate::specs::{START, failed_head, manifest, unfinished};
@@ -35,6 +36,7 @@ macro_rules! conformance_suite {
             taking_the_lock_removes_what_is_half_made,
             a_drill_takes_no_run_its_turn_and_its_backup_is_in_use,
             what_an_unfinished_restore_needs_is_in_use,
+            what_is_stopped_for_a_while_is_written_down,
             what_is_lent_to_a_restore_is_no_backup_and_goes_with_it,
             a_manifest_is_replaced_in_one_step,
             changes_of_a_manifest_do_not_lose_one_another,
@@ -253,6 +255,19 @@ pub async fn what_an_unfinished_restore_needs_is_in_use(repository: Subject) {
     assert_eq!(in_use(), []);
 }
 
+pub async fn what_is_stopped_for_a_while_is_written_down(repository: Subject) {
+    let _lock = repository.lock().expect("nobody has it");
+    assert_eq!(repository.stopped().expect("it can be asked"), None);
+    repository.set_stopped(None).expect("there is nothing to remove");
+    let app = StoppedService { id: "01".to_owned(), name: "app".to_owned() };
+    let stopped =
+        StoppedContainers { format: STOPPED_FORMAT, reason: "backup_1".to_owned(), containers: vec![app] };
+    repository.set_stopped(Some(&stopped)).expect("it can be written");
+    assert_eq!(repository.stopped().expect("it can be read"), Some(stopped));
+    repository.set_stopped(None).expect("it can be removed");
+    assert_eq!(repository.stopped().expect("it can be asked"), None);
+}
+
 pub async fn what_is_lent_to_a_restore_is_no_backup_and_goes_with_it(repository: Subject) {
     let lend = || staged(&repository, "f_1", b"a dump").lend(&record("f_1")).expect("there is room");
     let is_there = || repository.manifest(&id("f_1")).is_ok();
@@ -398,6 +413,7 @@ pub async fn every_byte_comes_back(repository: Subject) {
     record.artifacts = vec![Artifact {
         path: "postgres.dir/1.dat".into(),
         part: Part::Database,
+        of: None,
         member: None,
         database: Some("postgres".into()),
         bytes: bytes.len() as u64,

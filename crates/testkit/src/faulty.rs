@@ -16,6 +16,7 @@ use supakeep_model::code::Code;
 use supakeep_model::id::BackupId;
 use supakeep_model::journal::Journal;
 use supakeep_model::manifest::Manifest;
+use supakeep_model::volume::StoppedContainers;
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// A call that can fail.
@@ -49,6 +50,8 @@ pub enum Operation {
     RemoveFailedFiles,
     /// `Repository::set_journal`
     SetJournal,
+    /// `Repository::set_stopped`
+    SetStopped,
     /// `Repository::link`
     Link,
     /// `StagedFiles::create`
@@ -269,6 +272,15 @@ impl Repository for FaultyRepository {
     fn set_journal(&self, journal: Option<&Journal>) -> Result<(), StoreError> {
         self.check(Operation::SetJournal)?;
         self.inner.set_journal(journal)
+    }
+
+    fn stopped(&self) -> Result<Option<StoppedContainers>, StoreError> {
+        self.inner.stopped()
+    }
+
+    fn set_stopped(&self, stopped: Option<&StoppedContainers>) -> Result<(), StoreError> {
+        self.check(Operation::SetStopped)?;
+        self.inner.set_stopped(stopped)
     }
 
     fn link(&self, name: &str, target: Option<&BackupId>) -> Result<(), StoreError> {

@@ -118,6 +118,12 @@ impl ScriptedFolder {
         self.state().nodes.remove(path.as_ref());
     }
 
+    /// Removes everything; tells how many entries were at its top.
+    pub fn clear(&self) -> u64 {
+        let nodes = std::mem::take(&mut self.state().nodes);
+        nodes.keys().filter(|path| !path.contains(&b'/')).count() as u64
+    }
+
     /// The files, by path, and their contents.
     pub fn files(&self) -> BTreeMap<String, String> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -9,6 +9,7 @@ pub mod conformance;
 
 mod archive;
 mod clock;
+mod containers;
 mod dump;
 mod exports;
 mod faulty;
@@ -24,6 +25,7 @@ mod trial;
 
 pub use archive::{ArchiveCodec, archive};
 pub use clock::TestClock;
+pub use containers::ScriptedContainers;
 pub use dump::{Database, GLOBALS, Table};
 pub use exports::{MemoryExports, with_configs};
 pub use faulty::{Fault, FaultyRepository, Operation};

@@ -18,6 +18,7 @@ use supakeep_model::journal::Journal;
 use supakeep_model::manifest::{Manifest, ManifestError};
 use supakeep_model::manifest_head::ManifestHead;
 use supakeep_model::secret::Secret;
+use supakeep_model::volume::StoppedContainers;
 
 use crate::specs::START;
 
@@ -38,6 +39,7 @@ struct State {
     incoming: BTreeMap<BackupId, Files>,
     links: BTreeMap<String, BackupId>,
     journal: Option<Journal>,
+    stopped: Option<StoppedContainers>,
     space: Space,
     /// Bytes that may still be written before the disk is full.
     room_bytes: usize,
@@ -64,6 +66,7 @@ impl Default for MemoryRepository {
         let space = Space { free_bytes: 1 << 40, total_bytes: 1 << 41 };
         let state = State {
             journal: None,
+            stopped: None,
             backups: BTreeMap::new(),
             failed: BTreeMap::new(),
             lent: BTreeMap::new(),
@@ -288,6 +291,15 @@ impl Repository for MemoryRepository {
         if journal.is_none() {
             state.lent.clear();
         }
+        Ok(())
+    }
+
+    fn stopped(&self) -> Result<Option<StoppedContainers>, StoreError> {
+        Ok(self.state().stopped.clone())
+    }
+
+    fn set_stopped(&self, stopped: Option<&StoppedContainers>) -> Result<(), StoreError> {
+        self.state().stopped = stopped.cloned();
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Porters between folders that are values.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,6 +31,7 @@ pub struct ScriptedPorters {
 struct State {
     folder: Option<ScriptedFolder>,
     storage: Option<ScriptedFolder>,
+    volumes: BTreeMap<String, ScriptedFolder>,
     layout: Option<StorageLayout>,
     refused: Option<StackError>,
     open: usize,
@@ -52,6 +54,13 @@ impl ScriptedPorters {
     #[must_use]
     pub fn with_storage(self, storage: ScriptedFolder) -> ScriptedPorters {
         self.state().storage = Some(storage);
+        self
+    }
+
+    /// A volume with these files.
+    #[must_use]
+    pub fn with_volume(self, name: &str, folder: ScriptedFolder) -> ScriptedPorters {
+        self.state().volumes.insert(name.to_owned(), folder);
         self
     }
 
@@ -119,6 +128,9 @@ impl Porters for ScriptedPorters {
 impl ScriptedPorters {
     fn at(&self, path: &Path) -> Result<ScriptedFolder, FolderError> {
         let state = self.state();
+        if let Some(volume) = path.to_str().and_then(|name| state.volumes.get(name)) {
+            return Ok(volume.clone());
+        }
         let found = if path == Path::new(STORAGE) { &state.storage } else { &state.folder };
         let gone = || FolderError::new(Code::FilesMissing, format!("{} is not there", path.display()));
         found.clone().ok_or_else(gone)
@@ -132,6 +144,10 @@ impl Folders for ScriptedPorters {
 
     fn open_to_fill(&self, path: &Path) -> Result<Box<dyn NewFolder>, FolderError> {
         Ok(Box::new(self.at(path)?.opened(path)))
+    }
+
+    fn clear(&self, path: &Path) -> Result<u64, FolderError> {
+        Ok(self.at(path)?.clear())
     }
 }
 

@@ -1,7 +1,8 @@
 //! Profiles, recipes and records that tests begin with.
 
-use supakeep_flow::backup::{CommitOf, StorageSpec, TransportChoice};
+use supakeep_flow::backup::{CommitOf, StorageSpec, TransportChoice, VolumesSpec};
 use supakeep_flow::recipe::Recipe;
+use supakeep_flow::redis::RedisSpec;
 use supakeep_model::code::Code;
 use supakeep_model::dump::DumpSpec;
 use supakeep_model::id::BackupId;
@@ -33,6 +34,8 @@ pub fn recipe() -> Recipe {
         databases: vec![],
         parts: Parts::default(),
         storage: StorageSpec::default(),
+        volumes: VolumesSpec::default(),
+        redis: RedisSpec::default(),
         transport: TransportChoice::Auto,
         encoders: 2,
         min_free_bytes: 0,

@@ -16,6 +16,7 @@ use supakeep_model::zone::Zone;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::TestClock;
+use crate::containers::ScriptedContainers;
 use crate::dump::Database;
 use crate::faulty::{Fault, FaultyRepository, Operation};
 use crate::memory::MemoryRepository;
@@ -34,6 +35,8 @@ pub struct Trial {
     pub stack: ScriptedStack,
     /// Where its files are: nowhere.
     pub porters: ScriptedPorters,
+    /// What is around its database: nothing.
+    pub containers: ScriptedContainers,
     /// What the backups are in.
     pub memory: MemoryRepository,
     /// The same, as the run sees it.
@@ -64,6 +67,7 @@ impl Trial {
         Trial {
             stack: ScriptedStack::new(&databases),
             porters: ScriptedPorters::default(),
+            containers: ScriptedContainers::default(),
             repository: FaultyRepository::around(memory.clone()),
             memory,
             clock: Arc::new(TestClock::at(START)),
@@ -90,6 +94,7 @@ impl Trial {
         Ports {
             stack: Arc::new(self.stack.clone()),
             porters: Arc::new(self.porters.clone()),
+            containers: Arc::new(self.containers.clone()),
             repository: Arc::new(self.repository.clone()),
             clock: self.clock.clone(),
             observer: self.recorder.clone(),

@@ -79,6 +79,7 @@ impl Shelf {
         let ports = Ports {
             stack: Arc::new(self.stack.clone()),
             porters: Arc::new(ScriptedPorters::default()),
+            containers: Arc::new(supakeep_testkit::ScriptedContainers::default()),
             repository: Arc::new(self.open(then)),
             clock: Arc::new(TestClock::at(then)),
             observer: Arc::new(Silent),

@@ -210,6 +210,7 @@ async fn back_up(fake: &FakeDocker) -> (supakeep_model::manifest_head::ManifestH
     let ports = Ports {
         stack: Arc::new(fake.stack()),
         porters: Arc::new(ScriptedPorters::default()),
+        containers: Arc::new(supakeep_testkit::ScriptedContainers::default()),
         repository: Arc::new(repository.clone()),
         clock: Arc::new(TestClock::at(START)),
         observer: Arc::new(Recorder::default()),

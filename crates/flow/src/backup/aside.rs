@@ -150,6 +150,7 @@ impl IndexFile {
             path: self.path,
             part: Part::StorageIndex,
             database: None,
+            of: None,
             member: None,
             bytes: stored.bytes,
             sha256: stored.sha256,

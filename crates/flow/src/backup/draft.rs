@@ -45,6 +45,8 @@ impl Draft {
             sampled: None,
             copies: Vec::new(),
             parents: Vec::new(),
+            volumes: Vec::new(),
+            redis: Vec::new(),
             storage: None,
             parts: vec![PartName::Database],
             dump: spec.dump.clone(),

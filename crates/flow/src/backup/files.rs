@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use crate::folder::order::{PackOrder, Selection, Task};
 use crate::folder::{FUNCTIONS, look};
 use crate::inspect::split::Whole;
+use crate::inspect::{EntriesTally, FilesTally};
 use crate::kill_point::kill_point;
 use crate::pipeline::{self, PipeSpec, Store};
 use crate::ports::{Access, Fed, Layout, Place, Porter, Porters, Staging, StorageLayout};
@@ -166,6 +167,9 @@ fn kind(part: PartName) -> Part {
         PartName::Storage => Part::Storage,
         PartName::Functions => Part::Functions,
         PartName::Config => Part::Config,
+        // They are none of `OF_FILES`.
+        PartName::Volumes => Part::Volume,
+        PartName::Redis => Part::Redis,
         PartName::Database => Part::Database,
     }
 }
@@ -201,9 +205,26 @@ impl FilesPlan {
 }
 
 /// What was packed.
-struct Packed {
-    aside: Aside,
-    tally: Option<crate::inspect::FilesTally>,
+pub(super) struct Packed {
+    pub(super) aside: Aside,
+    pub(super) entries: EntriesTally,
+    tally: Option<FilesTally>,
+}
+
+/// An archive that a porter is to make, and where it goes.
+pub(super) struct Packing<'a> {
+    pub(super) porter: &'a dyn Porter,
+    /// The number of the place.
+    pub(super) at: usize,
+    pub(super) order: PackOrder,
+    pub(super) fed: Option<Fed>,
+    /// The file in the backup.
+    pub(super) path: String,
+    pub(super) part: Part,
+    pub(super) of: Option<String>,
+    /// The file of its index.
+    pub(super) index: Option<String>,
+    pub(super) compression: Compression,
 }
 
 impl Dumping<'_> {
@@ -289,10 +310,32 @@ impl Dumping<'_> {
         let Some(porter) = &plan.porter else {
             return Err(Failure::new(Code::Internal, "there is no porter"));
         };
-        let key = self.ports.repository.redaction_key()?;
         let index = order.index_of.is_some().then(|| index_file(planned.part));
         let (path, part) = (archive_file(planned.part, compression), kind(planned.part));
-        let begun = porter.start(planned.at, &Task::Pack(order), Some(&key), fed).await;
+        let packing = Packing {
+            porter: &**porter,
+            at: planned.at,
+            order,
+            fed,
+            path,
+            part,
+            of: None,
+            index,
+            compression,
+        };
+        self.pack(draft, staging, packing).await
+    }
+
+    /// Has an archive made, and notes its files.
+    pub(super) async fn pack(
+        &self,
+        draft: &mut Draft,
+        staging: &mut dyn Staging,
+        packing: Packing<'_>,
+    ) -> Result<Packed, Failure> {
+        let Packing { porter, at, order, fed, path, part, of, index, compression } = packing;
+        let key = self.ports.repository.redaction_key()?;
+        let begun = porter.start(at, &Task::Pack(order), Some(&key), fed).await;
         let stream = begun.map_err(|error| Failure::from(error).while_doing(&path))?;
         let (stream, aside) = ArchiveStream::new(stream, staging.files(), index)?;
         let inspect = inspector(part, self.spec.dump.format, None);
@@ -310,6 +353,7 @@ impl Dumping<'_> {
             path: file.path,
             part,
             database: None,
+            of: of.clone(),
             member: None,
             bytes: file.stored.bytes,
             sha256: file.stored.sha256,
@@ -326,6 +370,6 @@ impl Dumping<'_> {
             }
             None => None,
         };
-        Ok(Packed { aside, tally })
+        Ok(Packed { aside, entries: report.inspection.entries.unwrap_or_default(), tally })
     }
 }

@@ -26,6 +26,13 @@ pub struct Looked {
     pub is_empty: bool,
 }
 
+/// What became of a place that was cleared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cleared {
+    /// How many entries were at its top.
+    pub entries: u64,
+}
+
 /// Which files of a place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -81,6 +88,8 @@ pub enum Task {
     Pack(PackOrder),
     /// It unpacks the archive that it is fed.
     Unpack,
+    /// It removes all that is in the place, and leaves the place itself.
+    Clear,
 }
 
 /// A task for a porter in another process: the first line that it is fed.

@@ -11,7 +11,7 @@ use super::choose::{Choice, FUNCTIONS, LARGEST_TEXT};
 use super::frames::{Framed, Kind, Out, frame};
 use super::indexing::Indexing;
 use super::notes::Notes;
-use super::order::PackOrder;
+use super::order::{PackOrder, Selection};
 use super::pack::{Changed, Pack};
 use crate::failure::io_code;
 use crate::ports::{Attributes, Content, Entry, EntryKind, Folder, FolderError, Found, Names, Owner};
@@ -70,7 +70,9 @@ fn walk(
     let mut packer = Packer { pack: Pack::into(archive), index, choice: &choice, key, secrets, notes };
     let mut ended = Ok(());
     // What is scrubbed is looked at under each of its names.
-    let names = if packer.index.is_some() { Names::Once } else { Names::Each };
+    // A volume is put back as it was, with one file for all its names.
+    let is_whole = order.selection == Selection::Everything;
+    let names = if packer.index.is_some() || is_whole { Names::Once } else { Names::Each };
     folder.walk(names, &|seen| choice.wants(seen), &mut |found| {
         ended = packer.found(found);
         ended.is_ok()

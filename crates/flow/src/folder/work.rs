@@ -6,7 +6,7 @@ use std::path::Path;
 use supakeep_model::code::Code;
 
 use super::frames::end;
-use super::order::{Job, Look, Looked, PackOrder, Task, UnpackReport};
+use super::order::{Cleared, Job, Look, Looked, PackOrder, Task, UnpackReport};
 use super::packer::pack;
 use super::unpack::unpack;
 use crate::ports::{FolderError, Folders, Names};
@@ -43,6 +43,7 @@ pub(super) fn work(
             end(output, &packed)
         }
         Task::Unpack => end(output, &unpack_all(folders, root, input)),
+        Task::Clear => end(output, &folders.clear(root).map(|entries| Cleared { entries })),
     }
 }
 

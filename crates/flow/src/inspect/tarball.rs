@@ -2,7 +2,7 @@
 
 use tar::{EntryType, Header};
 
-use super::{Inspect, InspectError, Inspection};
+use super::{EntriesTally, Inspect, InspectError, Inspection};
 use crate::pax;
 
 const BLOCK: usize = 512;
@@ -21,9 +21,24 @@ pub struct Tarball {
     /// The length that an extended header gives for the next entry.
     announced: Option<u64>,
     zero_blocks: usize,
+    /// What was seen, where that is wanted.
+    entries: Option<EntriesTally>,
 }
 
 impl Tarball {
+    /// One that counts files.
+    pub fn counting() -> Tarball {
+        Tarball { entries: Some(EntriesTally::default()), ..Tarball::default() }
+    }
+
+    fn count(&mut self, kind: EntryType, length: u64) {
+        let Some(entries) = &mut self.entries else { return };
+        if kind.is_file() {
+            entries.bytes += length;
+        }
+        entries.files += u64::from(kind.is_file() || kind.is_hard_link());
+    }
+
     fn full_block(&mut self, block: &[u8]) -> Result<(), InspectError> {
         if block.iter().all(|byte| *byte == 0) {
             self.zero_blocks += 1;
@@ -46,6 +61,7 @@ impl Tarball {
             }
             self.extension = Some(Vec::new());
         }
+        self.count(header.entry_type(), length);
         self.content = length.next_multiple_of(BLOCK as u64);
         Ok(())
     }
@@ -88,7 +104,7 @@ impl Inspect for Tarball {
         if self.content > 0 || !self.block.is_empty() || self.zero_blocks < END_BLOCKS {
             return Err(InspectError::Incomplete("the tar archive has no end".to_owned()));
         }
-        Ok(Inspection::default())
+        Ok(Inspection { entries: self.entries, ..Inspection::default() })
     }
 }
 

@@ -30,6 +30,10 @@ pub trait Folders: Send + Sync {
 
     /// Opens a folder that is there, to be filled.
     fn open_to_fill(&self, path: &Path) -> Result<Box<dyn NewFolder>, FolderError>;
+
+    /// Removes all that is in the folder at `path`, following no link in it, and leaves the folder itself. Returns how
+    /// many entries were at its top.
+    fn clear(&self, path: &Path) -> Result<u64, FolderError>;
 }
 
 /// A folder that is being filled.

@@ -9,6 +9,7 @@ use supakeep_model::code::Code;
 use supakeep_model::id::BackupId;
 use supakeep_model::journal::Journal;
 use supakeep_model::manifest::Manifest;
+use supakeep_model::volume::StoppedContainers;
 use time::OffsetDateTime;
 use tokio::io::AsyncRead;
 
@@ -123,6 +124,12 @@ pub trait Repository: Send + Sync {
     /// Writes down how far a restore is, or that there is none: then what was lent for it is removed. On the
     /// disk when it returns.
     fn set_journal(&self, journal: Option<&Journal>) -> Result<(), StoreError>;
+
+    /// The containers that were stopped for a while and are not known to have been started again.
+    fn stopped(&self) -> Result<Option<StoppedContainers>, StoreError>;
+
+    /// Writes down which containers are stopped for a while, or that none are. On the disk when it returns.
+    fn set_stopped(&self, stopped: Option<&StoppedContainers>) -> Result<(), StoreError>;
 
     /// Points the link `name` at a backup, or removes it. A name taken by something else is left alone.
     fn link(&self, name: &str, target: Option<&BackupId>) -> Result<(), StoreError>;

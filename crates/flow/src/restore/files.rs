@@ -79,7 +79,8 @@ pub struct FilesReport {
 
 /// The parts of a backup that are files.
 pub fn file_parts(manifest: &Manifest) -> impl Iterator<Item = PartName> {
-    manifest.head.parts.iter().copied().filter(|part| *part != PartName::Database)
+    let others = [PartName::Database, PartName::Volumes, PartName::Redis];
+    manifest.head.parts.iter().copied().filter(move |part| !others.contains(part))
 }
 
 /// Where each of these parts goes; what stands in the way is told.
@@ -90,6 +91,10 @@ pub(crate) fn plan_files(
 ) -> (Vec<PlannedFiles>, Vec<String>) {
     let (mut planned, mut problems) = (Vec::new(), Vec::new());
     for part in parts {
+        if matches!(part, PartName::Volumes | PartName::Redis) {
+            problems.push(format!("{part} cannot be restored with other parts: restore it by itself"));
+            continue;
+        }
         if !file_parts(manifest).any(|held| held == *part) {
             problems.push(format!("the backup has no {part}"));
             continue;
@@ -200,7 +205,7 @@ fn enter(manifest: &Manifest, observer: &dyn Observer, phase: Phase, part: PartN
 }
 
 /// The archive, with progress told as it is read.
-fn told(archive: Stored, manifest: &Manifest, observer: Arc<dyn Observer>) -> Stored {
+pub(super) fn told(archive: Stored, manifest: &Manifest, observer: Arc<dyn Observer>) -> Stored {
     let id = manifest.head.id.clone();
     let mut source_bytes = 0;
     Box::new(tokio_util::io::InspectReader::new(archive, move |bytes| {
@@ -223,7 +228,7 @@ fn index(manifest: &Manifest, part: PartName) -> Option<&Artifact> {
 }
 
 /// Opens a file of a backup, decompressed, when its turn has come.
-fn opener(manifest: &Manifest, artifact: &Artifact, repository: &Arc<dyn Repository>) -> Open {
+pub(super) fn opener(manifest: &Manifest, artifact: &Artifact, repository: &Arc<dyn Repository>) -> Open {
     let (id, path, encoding) = (manifest.head.id.clone(), artifact.path.clone(), artifact.encoding);
     let repository = Arc::clone(repository);
     Box::new(move || Ok(decoded(repository.open(&id, &path)?, encoding)))
@@ -238,7 +243,9 @@ async fn archive(
     match part {
         PartName::Functions => opener(manifest, artifact(manifest, Part::Functions)?, repository)(),
         PartName::Config => opener(manifest, artifact(manifest, Part::Config)?, repository)(),
-        PartName::Database => Err(Failure::new(Code::Internal, "a database is no archive of files")),
+        PartName::Database | PartName::Volumes | PartName::Redis => {
+            Err(Failure::new(Code::Internal, format!("{part} is no archive of files")))
+        }
         PartName::Storage => {
             let index = artifact(manifest, Part::StorageIndex)?;
             let mut sources = Vec::new();

@@ -6,7 +6,7 @@ use crate::ports::Service;
 
 /// Waves, each of which waits for nothing but what is in those before it. Within one they are in the order of
 /// their names. What waits for itself in a circle comes one by one.
-pub(super) fn waves(mut services: Vec<Service>) -> Vec<Vec<Service>> {
+pub(crate) fn waves(mut services: Vec<Service>) -> Vec<Vec<Service>> {
     services.sort_unstable_by(|one, other| (&one.name, &one.id).cmp(&(&other.name, &other.id)));
     let mut waves = Vec::new();
     while !services.is_empty() {

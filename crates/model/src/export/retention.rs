@@ -59,6 +59,8 @@ fn head(entry: &ExportManifest) -> ManifestHead {
         sampled: None,
         copies: vec![],
         parents: vec![],
+        volumes: vec![],
+        redis: vec![],
         parts: vec![],
         storage: None,
         dump: DumpSpec::default(),

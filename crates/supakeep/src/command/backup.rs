@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use supakeep_flow::backup::{BackupSpec, possible, possible_files};
+use supakeep_flow::backup::{BackupSpec, VolumesPlan, plan_redis, plan_volumes, possible, possible_files};
 use supakeep_flow::cycle::backup_and_prune;
 use supakeep_flow::ports::{Repository as _, Stack as _};
 use supakeep_model::code::Code;
@@ -10,9 +10,10 @@ use supakeep_model::dump::Format;
 use supakeep_model::health::needed_bytes;
 use supakeep_model::manifest_head::{ManifestHead, Outcome as RunOutcome, Trigger};
 use supakeep_model::naming::{Kind, check_name};
-use supakeep_model::parts::{PartName, Parts};
+use supakeep_model::parts::{self, PartName, Parts};
 use supakeep_model::quantity::{show_bytes, show_duration};
 use supakeep_model::view::BackupView;
+use supakeep_model::volume::VolumeWish;
 
 use super::{Context, Outcome, progress};
 use crate::failure::CommandError;
@@ -27,6 +28,8 @@ pub(crate) struct Wish {
     pub(crate) format: Option<Format>,
     /// Other parts.
     pub(crate) parts: Vec<String>,
+    /// Other volumes.
+    pub(crate) volumes: Vec<VolumeWish>,
     /// Whether to only show what would be done.
     pub(crate) dry_run: bool,
 }
@@ -68,6 +71,10 @@ fn specify(context: &Context, wish: &Wish) -> Result<BackupSpec, CommandError> {
         spec.parts =
             Parts::parse(&wish.parts).map_err(|message| CommandError::new(Code::UsageInvalid, message))?;
     }
+    if !wish.volumes.is_empty() {
+        spec.volumes.wishes.clone_from(&wish.volumes);
+        spec.volumes.is_asked = true;
+    }
     if let Some(format) = wish.format {
         spec.dump.format = format;
         if let Some(message) = spec.dump.contradiction() {
@@ -88,7 +95,19 @@ async fn dry_run(context: &Context, spec: &BackupSpec) -> Outcome {
     let needed = needed_bytes(&catalog, spec.profile.as_deref(), spec.min_free_bytes, now);
     let databases = possible(&spec.databases, [&spec.dump], spec.transport, facts)?;
     let (files, notes) = possible_files(&spec.parts, &context.wire.porters()?).await?;
-    let parts: Vec<_> = [PartName::Database].into_iter().chain(files).collect();
+    let mut parts: Vec<_> = [PartName::Database].into_iter().chain(files).collect();
+    let mut notes = notes;
+    let mut volumes = VolumesPlan::default();
+    if spec.volumes.is_wanted(&spec.parts) {
+        volumes = plan_volumes(&spec.volumes, &context.wire.containers()?).await?;
+        notes.append(&mut volumes.notes);
+        parts.push(PartName::Volumes);
+    }
+    let mut servers = Vec::new();
+    if spec.parts.wish(PartName::Redis) != parts::Wish::No {
+        servers = plan_redis(&spec.redis, &context.wire.containers()?).await?;
+        parts.push(PartName::Redis);
+    }
     let output = context.output;
     if output.json {
         output.json(&serde_json::json!({
@@ -106,6 +125,16 @@ async fn dry_run(context: &Context, spec: &BackupSpec) -> Outcome {
     output.line(format!("databases       {}", databases.join(", ")));
     let parts: Vec<_> = parts.iter().map(ToString::to_string).collect();
     output.line(format!("parts           {}", parts.join(", ")));
+    for server in &servers {
+        output.line(format!("redis           {}", server.name));
+    }
+    for volume in &volumes.volumes {
+        output.line(format!("volume          {} ({})", volume.name, volume.mode));
+    }
+    let stops: Vec<_> = volumes.stops.iter().map(|service| service.name.as_str()).collect();
+    if !stops.is_empty() {
+        output.line(format!("stopped         {} while cold volumes are packed", stops.join(", ")));
+    }
     notes.iter().for_each(|note| output.line(format!("note            {note}")));
     output.line(format!(
         "as              {}, {}, {}",

@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 
 use supakeep_docker::check;
-use supakeep_flow::backup::{possible, possible_files};
+use supakeep_flow::backup::{plan_redis, plan_volumes, possible, possible_files};
 use supakeep_flow::export::plan_export;
 use supakeep_flow::ports::{Repository as _, ServerFacts};
 use supakeep_model::code::{Code, Exit};
 use supakeep_model::health::needed_bytes;
-use supakeep_model::parts::Parts;
+use supakeep_model::parts::{PartName, Parts, Wish};
 use supakeep_model::quantity::{show_bytes, show_duration};
 
 use super::{Context, Outcome};
@@ -33,6 +33,7 @@ pub(crate) async fn run(context: &Context) -> Outcome {
             if let Some(facts) = checked.facts {
                 lines.push(dumps(context, &facts));
                 lines.push(files(context).await);
+                lines.extend(around(context).await);
                 lines.extend(exports(context).await);
             }
         }
@@ -98,6 +99,40 @@ async fn exports(context: &Context) -> Option<Line> {
 /// Whether the stack's files can be packed, where a profile wants anything of them.
 async fn files(context: &Context) -> Line {
     Line { subject: "files", result: look_for_files(context).await }
+}
+
+/// Volumes and Redis servers, where anything wants them.
+async fn around(context: &Context) -> Vec<Line> {
+    let settings = &context.wire.settings;
+    let wants = |part| {
+        let mut all = settings.profiles.iter().map(|profile| &profile.parts).chain([&settings.parts]);
+        all.any(|parts| parts.wish(part) != Wish::No)
+    };
+    let mut lines = Vec::new();
+    if wants(PartName::Volumes) {
+        lines.push(Line { subject: "volumes", result: look_for_volumes(context).await });
+    }
+    if wants(PartName::Redis) {
+        lines.push(Line { subject: "redis", result: look_for_redis(context).await });
+    }
+    lines
+}
+
+async fn look_for_volumes(context: &Context) -> Result<String, CommandError> {
+    let plan = plan_volumes(&context.wire.settings.volumes, &context.wire.containers()?).await?;
+    let names = plan.volumes.iter().map(|volume| format!("{} ({})", volume.name, volume.mode));
+    let mut words = vec![names.collect::<Vec<_>>().join(", ")];
+    let stops: Vec<_> = plan.stops.iter().map(|service| service.name.as_str()).collect();
+    if !stops.is_empty() {
+        words.push(format!("{} stopped while cold ones are packed", stops.join(", ")));
+    }
+    words.extend(plan.notes);
+    Ok(words.join("; "))
+}
+
+async fn look_for_redis(context: &Context) -> Result<String, CommandError> {
+    let servers = plan_redis(&context.wire.settings.redis, &context.wire.containers()?).await?;
+    Ok(servers.iter().map(|service| service.name.as_str()).collect::<Vec<_>>().join(", "))
 }
 
 async fn look_for_files(context: &Context) -> Result<String, CommandError> {

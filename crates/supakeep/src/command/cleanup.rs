@@ -14,11 +14,14 @@ use super::{Context, Outcome, progress};
 use crate::failure::CommandError;
 use crate::output::{Paint, right};
 
-pub(crate) fn run(context: &Context, older_than: Option<Duration>, dry_run: bool) -> Outcome {
+pub(crate) async fn run(context: &Context, older_than: Option<Duration>, dry_run: bool) -> Outcome {
     let observer = progress(context.output);
     let (repository, now) = (&context.wire.repository, context.wire.clock.now());
     // A dry run reads only; it need not wait for a backup that is running.
     let lock = if dry_run { None } else { Some(repository.lock()?) };
+    if lock.is_some() {
+        context.settle().await;
+    }
     let catalog = context.catalog()?;
     let plan = context.wire.retention().with_rules(&**repository, now, |rules| match older_than {
         Some(age) => plan_older_than(&catalog, age, rules),

@@ -19,6 +19,7 @@ pub(crate) async fn run(context: &Context, ids: &[String], yes: bool) -> Outcome
     let asked_for = if yes { ids.to_vec() } else { confirm(context, ids).await? };
     // Nothing waits for a person who thinks: what was answered for is looked at again under the lock.
     let lock = repository.lock()?;
+    context.settle().await;
     let chosen = choose(context, &asked_for)?;
     let mut deleted = Vec::new();
     let ended = remove(context, &chosen, &mut deleted);

@@ -24,6 +24,7 @@ pub(crate) async fn run(context: &Context, wish: ExportArgs) -> Outcome {
     {
         let ports = context.wire.export_ports(progress(context.output))?;
         let lock = ports.repository.lock()?;
+        context.settle().await;
         for spec in &specs {
             let configured = &context.wire.settings.exports;
             match export_and_prune(spec, configured, &ports, &*lock, &context.cancel).await {

@@ -45,6 +45,13 @@ fn print(output: Output, manifest: &Manifest, now: OffsetDateTime) {
     if let Some(storage) = &head.storage {
         show_storage(head, storage, &field);
     }
+    for volume in &head.volumes {
+        let (name, mode, bytes) = (&volume.name, volume.mode, show_bytes(volume.bytes));
+        field("volume", format!("{name}: {mode}, {} files ({bytes})", volume.files));
+    }
+    for redis in &head.redis {
+        field("redis", format!("{}: {} keys ({})", redis.service, redis.keys, show_bytes(redis.bytes)));
+    }
     let dump = &head.dump;
     field("dump", format!("{}, {}, {}, rows as {}", dump.format, dump.scope, dump.compression, dump.rows));
     if !dump.exclude_table_data.is_empty() {

@@ -40,6 +40,7 @@ pub(crate) struct Wish {
 pub(crate) async fn run(context: &Context, wish: Wish) -> Outcome {
     let restore = context.wire.restore_ports(progress(context.output))?;
     let lock = restore.backup.repository.lock()?;
+    context.settle().await;
     let head = context.find(&context.catalog()?, &wish.id)?;
     if head.outcome == RunOutcome::Failed {
         let message = format!("{} is the record of a failed run: there is nothing to recover from", head.id);

@@ -57,6 +57,7 @@ pub(super) const DEADLINE: Duration = Duration::hours(48);
 pub(crate) async fn run(context: &Context, wish: Wish) -> Outcome {
     let ports = context.wire.restore_ports(progress(context.output))?;
     let lock = ports.backup.repository.lock()?;
+    context.settle().await;
     let unfinished = ports.backup.repository.journal()?;
     let attempt = Attempt { context, wish: &wish, ports: &ports, lock: &*lock };
     match &wish.file {

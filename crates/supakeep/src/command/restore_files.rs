@@ -30,6 +30,7 @@ pub(crate) struct Wish {
 pub(crate) async fn run(context: &Context, wish: Wish) -> Outcome {
     let ports = context.wire.ports(progress(context.output))?;
     let _lock = ports.repository.lock()?;
+    context.settle().await;
     let head = context.find(&context.catalog()?, &wish.id)?;
     if head.outcome == RunOutcome::Failed {
         let message = format!("{} is the record of a failed run: there is nothing to restore", head.id);
@@ -59,7 +60,7 @@ pub(crate) async fn run(context: &Context, wish: Wish) -> Outcome {
 }
 
 /// The backup as if it had nothing but files.
-fn files_of(manifest: &Manifest) -> Manifest {
+pub(super) fn files_of(manifest: &Manifest) -> Manifest {
     let mut out = manifest.clone();
     out.databases.clear();
     out.artifacts.retain(|artifact| artifact.part.is_files());

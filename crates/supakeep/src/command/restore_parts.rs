@@ -54,6 +54,7 @@ const DATABASE: &str = "postgres";
 pub(crate) async fn run(context: &Context, wish: Wish) -> Outcome {
     let ports = context.wire.restore_ports(progress(context.output))?;
     let lock = ports.backup.repository.lock()?;
+    context.settle().await;
     if let Some(journal) = ports.backup.repository.journal()? {
         let message = format!("the restore of {} has not ended", journal.backup);
         return Err(CommandError::new(Code::RestoreUnfinished, message));

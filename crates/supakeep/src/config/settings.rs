@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use supakeep_docker::{RootKey, StackSpec};
-use supakeep_flow::backup::{StorageSpec, TransportChoice};
+use supakeep_flow::backup::{StorageSpec, TransportChoice, VolumesSpec};
+use supakeep_flow::redis::RedisSpec;
 use supakeep_model::dump::{Compression, DumpSpec};
 use supakeep_model::export::ExportProfile;
 use supakeep_model::parts::Parts;
@@ -20,6 +21,7 @@ use super::layers::Sources;
 use super::profiles::{dump, parts, positive_duration, profiles};
 use super::proofs::{VerifySettings, proofs, verify};
 use super::reader::{Reader, Section};
+use super::volumes::{redis, volumes};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone)]
@@ -36,6 +38,10 @@ pub(crate) struct Settings {
     pub(crate) parts: Parts,
     /// How the storage service's files are kept.
     pub(crate) storage: StorageSpec,
+    /// Which volumes are kept.
+    pub(crate) volumes: VolumesSpec,
+    /// Which Redis servers are kept.
+    pub(crate) redis: RedisSpec,
     /// The engine, where it is not the local socket.
     pub(crate) docker_host: Option<String>,
     /// The repository.
@@ -122,6 +128,8 @@ pub(super) fn read(reader: &mut Reader<'_>, sources: &Sources, now: OffsetDateTi
     let dump_base = dumping.as_ref().map(|(dump, ..)| dump.clone()).unwrap_or_default();
     let parts = parts(reader, &mut top, &Parts::default());
     let storage = storage(reader, &mut top);
+    let volumes = volumes(reader, &mut top);
+    let redis = redis(reader, &mut top);
     let profiles = profiles(reader, &mut top, (&dump_base, &parts), &zone, now);
     let proofs = proofs(reader, &mut top);
     let verify = verify(reader, &mut top, proofs, &zone);
@@ -142,6 +150,8 @@ pub(super) fn read(reader: &mut Reader<'_>, sources: &Sources, now: OffsetDateTi
         folders,
         parts,
         storage: storage?,
+        volumes: volumes?,
+        redis: redis?,
         docker_host,
         repository: repository?,
         dump,

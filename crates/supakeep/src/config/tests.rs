@@ -3,6 +3,7 @@ use std::io::Write as _;
 use supakeep_flow::backup::TransportChoice;
 use supakeep_model::dump::{Compression, Format};
 use supakeep_model::parts::{PartName, Parts};
+use supakeep_model::volume::VolumeMode;
 use time::macros::datetime;
 
 const NOW: OffsetDateTime = datetime!(2026-01-01 0:00 UTC);
@@ -383,16 +384,31 @@ fn parts_are_all_that_is_found_unless_they_are_named() {
         of("parts = [\"database\"]\n[profiles.daily]\nparts = [\"config\", \"database\"]\n", &[]),
         named
     );
-    let found = faults("[profiles.daily]\nparts = [\"database\", \"redis\"]\npart = 1\n", &[]);
+    let found = faults("[profiles.daily]\nparts = [\"database\", \"mail\"]\npart = 1\n", &[]);
     let found: Vec<_> = found.iter().map(|fault| (fault.key.as_str(), fault.message.as_str())).collect();
     assert_eq!(
         found,
         [
             (
                 "profiles.daily.parts",
-                "`redis` is no part of a backup; there are database, storage, functions, config"
+                "`mail` is no part of a backup; there are database, storage, functions, config, volumes, redis"
             ),
             ("profiles.daily.part", "unknown key; did you mean profiles.daily.parts?"),
         ]
     );
+}
+
+#[test]
+fn volumes_are_named_and_may_say_how_and_redis_has_a_secret() {
+    let toml = "[volumes]\nnames = [\"uploads\", \"cache:hot\", \"/opt/app\"]\nmode = \"hot\"\n\
+                [redis]\nservices = [\"cache\"]\npassword = \"hunter2\"\n";
+    let settings = read(toml, &[("SUPAKEEP_REDIS__DEADLINE", "5m")]);
+    let names: Vec<_> = settings.volumes.wishes.iter().map(|wish| wish.name.as_str()).collect();
+    assert_eq!(names, ["uploads", "cache", "/opt/app"]);
+    assert_eq!((settings.volumes.mode, settings.volumes.is_asked), (VolumeMode::Hot, false));
+    assert_eq!(settings.redis.patience.as_secs(), 300);
+    assert!(!format!("{settings:?}").contains("hunter2"));
+    let found = faults("[volumes]\nnames = [\"a b\", \"x:warm\"]\nmode = \"warm\"\n", &[]);
+    let keys: Vec<_> = found.iter().map(|fault| fault.key.as_str()).collect();
+    assert_eq!(keys, ["volumes.names", "volumes.names", "volumes.mode"]);
 }
