@@ -54,7 +54,9 @@ impl OwnProgram {
 
 /// The shared objects among the mappings of a process.
 fn libraries(maps: &str) -> Vec<PathBuf> {
-    let paths = maps.lines().filter_map(|line| line.find('/').map(|at| &line[at..]));
+    // After an update of the system the old ones are gone; the new ones fit together too.
+    let paths =
+        maps.lines().filter_map(|line| line.find('/').map(|at| line[at..].trim_end_matches(" (deleted)")));
     let libraries: BTreeSet<_> = paths.map(PathBuf::from).filter(|path| is_library(path)).collect();
     libraries.into_iter().collect()
 }
@@ -93,7 +95,7 @@ mod tests {
 55d0c8e00000-55d0c8e10000 r-xp 00000000 08:01 42 /usr/local/bin/supakeep
 7f1c00000000-7f1c00010000 rw-p 00000000 00:00 0
 7f1c10000000-7f1c10010000 r-xp 00000000 08:01 43 /usr/lib/x86_64-linux-gnu/libc.so.6
-7f1c10010000-7f1c10020000 rw-p 00000000 08:01 43 /usr/lib/x86_64-linux-gnu/libc.so.6
+7f1c10010000-7f1c10020000 rw-p 00000000 08:01 43 /usr/lib/x86_64-linux-gnu/libc.so.6 (deleted)
 7f1c20000000-7f1c20010000 r-xp 00000000 08:01 44 /usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2
 7ffc00000000-7ffc00010000 rw-p 00000000 00:00 0 [stack]
 ";

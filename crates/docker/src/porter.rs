@@ -36,8 +36,10 @@ pub(crate) const LABEL: &str = "org.supakeep.porter";
 const ROOTS: &str = "/places";
 /// It ends by itself after this long, in seconds, whatever became of us.
 const LONGEST_LIFE: &str = "172800";
-/// How long it may be silent: it reads large files before it says a word of them.
+/// How long one that packs may be silent: it reads large files before it says a word of them.
 const STALL: Duration = Duration::from_secs(3600);
+/// One that unpacks or only looks says nothing before it is done. The run's own deadline ends it.
+const NO_STALL: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// How long bringing the program into it may take.
 const BRINGING: Duration = Duration::from_secs(120);
 /// Rights to read what is not ours; and to write it, and give it away.
@@ -152,6 +154,11 @@ fn mount(at: usize, place: &Place, access: Access) -> Option<Mount> {
     })
 }
 
+/// Whether the bytes of an archive come as the task goes on.
+fn packs(task: &Task) -> bool {
+    matches!(task, Task::Pack(order) if !order.only_index)
+}
+
 #[async_trait]
 impl Porter for DockerPorter {
     async fn start(
@@ -164,7 +171,7 @@ impl Porter for DockerPorter {
         let command = Command {
             arguments: self.program.command(&["porter"]),
             user: Some("0:0".to_owned()),
-            stall: STALL,
+            stall: if packs(task) { STALL } else { NO_STALL },
             ..Command::default()
         };
         let line = Job::line(root(at).as_ref(), task, key);

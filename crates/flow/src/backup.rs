@@ -223,6 +223,10 @@ async fn make(
         let name = closed.escape_debug();
         draft.head.warnings.push(format!("database {name} is not in this backup: it takes no connections"));
     }
+    if spec.parts != Parts::database() {
+        // Only who holds the lock may: the porter of another run would be among them.
+        ports.porters.sweep().await?;
+    }
     // Before a dump that may take hours: what is wanted and not there is a failure.
     let mut files = files::plan(&spec.parts, &*ports.porters).await?;
     draft.head.warnings.append(&mut files.notes);

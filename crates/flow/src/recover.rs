@@ -22,8 +22,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cancel::Limits;
 use crate::failure::Failure;
+use crate::folder::look;
 use crate::kill_point::kill_point;
-use crate::ports::{Compose, ComposeProject, Home, Place, RunLock, Site};
+use crate::ports::{Access, Compose, ComposeProject, Home, Place, RunLock, Site, StorageLayout};
 use crate::restore::{
     DatabaseReport, FilesReport, FilesWish, PlannedFiles, RestorePorts, RestoreSpec, file_parts,
     plan as plan_restore, plan_files_alone, restore, restore_files,
@@ -116,6 +117,7 @@ impl Run<'_> {
         if is_left(RecoveryStep::Containers) {
             self.enter_step(RecoveryStep::Containers, Phase::CreateStack)?;
             self.ports.compose.create(project).await?;
+            self.nothing_is_there().await?;
             kill_point("recover-containers");
         }
         if is_left(RecoveryStep::Files) {
@@ -183,6 +185,20 @@ impl Run<'_> {
             self.ports.home.write(&spec.folder.join(".env"), env.expose())?;
         }
         Ok(())
+    }
+
+    /// A volume or folder that is not the project's own may hold somebody's files.
+    async fn nothing_is_there(&self) -> Result<(), Failure> {
+        let porters = &self.ports.restore.backup.porters;
+        let StorageLayout::Files { place, .. } = porters.layout().await?.storage else { return Ok(()) };
+        let porter = porters.open(std::slice::from_ref(&place), Access::Write).await?;
+        let looked = look(&*porter, 0, b"").await?;
+        porter.close().await?;
+        if looked.is_empty {
+            return Ok(());
+        }
+        let message = format!("{place}, where the storage service keeps its files, is not empty");
+        Err(Failure::new(Code::RecoverUnfit, message))
     }
 
     /// The files of the storage service, where its container says.

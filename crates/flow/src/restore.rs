@@ -49,7 +49,7 @@ pub use content::restore_content;
 pub(crate) use content::{files, small};
 pub(crate) use creation::is_own_setting;
 pub(crate) use databases::{Making, literal, open_database, own_settings};
-pub use files::{FilesReport, PlannedFiles, file_parts, plan_files_alone, restore_files};
+pub use files::{FilesReport, PlannedFiles, check_parents, file_parts, plan_files_alone, restore_files};
 pub use foreign::{DUMP, Foreign, ForeignSpec, is_foreign, take_in};
 pub use globals::{GlobalsPlan, plan_globals, restore_globals};
 pub(crate) use globals::{SERVICE_ROLES, root_key, without_password};

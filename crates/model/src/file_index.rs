@@ -82,8 +82,10 @@ pub struct FileRecord {
 impl FileRecord {
     /// Whether what is on the disk, as far as it is known without reading it, is what this record is of.
     pub fn still_holds(&self, seen: &FileRecord) -> bool {
-        // A folder's times change with what is in it, and the archive is told them again.
+        // Another name of a file is told again with each archive: the one that holds the file must hold it too, and
+        // costs a header.
         !self.is_torn
+            && self.kind != RecordKind::HardLink
             && self.kind == seen.kind
             && (self.bytes, self.mode, self.user, self.group)
                 == (seen.bytes, seen.mode, seen.user, seen.group)

@@ -47,10 +47,15 @@ pub fn suspicions(previous: &Manifest, current: &Manifest, spec: &GateSpec) -> V
         shrunk(&mut out, "size before compression", before, after, "bytes", spec);
     }
     shrunk(&mut out, "rows of all tables", before.rows, after.rows, "rows", spec);
-    if let (Some(before), Some(after)) = (&previous.head.storage, &current.head.storage)
-        && before.files >= spec.min_rows
-    {
-        shrunk(&mut out, "files of storage", before.files, after.files, "files", spec);
+    match (&previous.head.storage, &current.head.storage) {
+        (Some(before), Some(after)) if before.files >= spec.min_rows => {
+            shrunk(&mut out, "files of storage", before.files, after.files, "files", spec);
+        }
+        // A porter that cannot be sent is a warning; that all files are gone from the backups is more.
+        (Some(before), None) if before.files > 0 => {
+            out.push(format!("the {} files of storage are not in it any more", before.files));
+        }
+        _ => {}
     }
     for database in &previous.databases {
         match current.database(&database.name) {

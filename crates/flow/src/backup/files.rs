@@ -87,7 +87,6 @@ async fn look_for(parts: &Parts, porters: &dyn Porters, wanted: &[PartName]) -> 
     if found.is_empty() {
         return Ok(plan);
     }
-    porters.sweep().await?;
     let (planned, mut places) = numbered(&found);
     plan.planned = planned;
     let porter = match porters.open(&places, Access::Read).await {

@@ -92,8 +92,8 @@ impl Choice {
     pub(super) fn is_environment(&self, path: &[u8]) -> bool {
         let name = name(path);
         self.environment.contains(path)
-            || name == b".env"
-            || name.starts_with(b".env.")
+            // Copies too: `.env.old`, `.env~`, `.env_prod`.
+            || name.starts_with(b".env")
             || name.ends_with(b".env")
     }
 
@@ -232,10 +232,12 @@ mod tests {
     fn what_lies_outside_is_told_and_what_holds_variables_is_known() {
         let choice = choice(Selection::Config);
         assert_eq!(choice.elsewhere, ["/opt/supabase2/other.yml", "/opt/supabase/../x.yml"]);
-        for path in [".env", ".env.old", "prod.env", "volumes/functions/.env", "secrets/prod"] {
+        for path in
+            [".env", ".env.old", ".env~", ".env_prod", "prod.env", "volumes/functions/.env", "secrets/prod"]
+        {
             assert!(choice.is_environment(path.as_bytes()), "{path}");
         }
-        for path in ["environment", "docker-compose.yml", ".envrc"] {
+        for path in ["environment", "docker-compose.yml"] {
             assert!(!choice.is_environment(path.as_bytes()), "{path}");
         }
     }

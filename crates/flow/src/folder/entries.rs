@@ -97,7 +97,9 @@ impl About {
             b"uid" => self.owner.user = text().parse().map_err(|_| wrong(&self.path))?,
             b"gid" => self.owner.group = text().parse().map_err(|_| wrong(&self.path))?,
             _ => {
-                if let Some(name) = key.strip_prefix(ATTRIBUTE.as_bytes()) {
+                // Those of users alone, as they are packed: others could give rights.
+                let name = key.strip_prefix(ATTRIBUTE.as_bytes());
+                if let Some(name) = name.filter(|name| name.starts_with(b"user.")) {
                     self.attributes.insert(name.to_owned(), value.to_owned());
                 }
             }

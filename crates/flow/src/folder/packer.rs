@@ -20,8 +20,8 @@ use crate::redact::{FoundSecret, RedactionKey, redact, scrub};
 /// What is put behind the name of a file whose secrets were taken out: unpacked over a stack's folder, it must
 /// not take the place of the real one.
 const REDACTED: &[u8] = b".redacted";
-/// In every kind of private key that is text.
-const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
+/// In every kind of private key that is text: PEM's, and age's.
+const PRIVATE_KEYS: [&[u8]; 2] = [b"PRIVATE KEY-----", b"AGE-SECRET-KEY-1"];
 
 /// Packs what `order` says, as frames without the last. `known` is the index that the new one may refer to.
 pub(super) fn pack(
@@ -198,7 +198,7 @@ impl Packer<'_, '_, '_> {
         if !is_text(&text) && self.choice.only_as_text(about.path) {
             return Ok(());
         }
-        if memchr::memmem::find(&text, PRIVATE_KEY).is_some() {
+        if PRIVATE_KEYS.iter().any(|key| memchr::memmem::find(&text, key).is_some()) {
             self.notes.add(about.path, "it is not in this backup: there is a private key in it");
             return Ok(());
         }

@@ -22,6 +22,7 @@ use crate::folder::{Open, Source, answer, index_of, select_from};
 use crate::ports::{Access, Fed, Layout, Observer, Place, Porter, Repository, StorageLayout, Stored};
 use crate::read_back::decoded;
 use compare::compare_index;
+pub use holders::check_parents;
 pub(crate) use holders::{check_holders, holders};
 
 /// A part of the files that is put back.

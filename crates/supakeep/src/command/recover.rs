@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use supakeep_flow::ports::Repository as _;
 use supakeep_flow::recover::{RecoverPlan, RecoverPorts, RecoverReport, RecoverSpec, plan, recover};
+use supakeep_flow::restore::check_parents;
 use supakeep_folder::LocalHome;
 use supakeep_model::Duration;
 use supakeep_model::code::Code;
@@ -54,10 +55,15 @@ pub(crate) async fn run(context: &Context, wish: Wish) -> Outcome {
     let ports = RecoverPorts { restore, compose: Arc::new(compose), home: Arc::new(LocalHome) };
     let plan = context.unless_cancelled(plan(&spec, &ports, wish.resume)).await??;
     show_plan(context, &spec, &plan, &head);
-    if wish.dry_run {
+    if wish.dry_run && plan.possible().is_err() {
         return dry_run(context, &plan, plan.possible());
     }
     plan.possible()?;
+    let parents = check_parents(&spec.manifest, &*ports.restore.backup.repository);
+    context.unless_cancelled(parents).await??;
+    if wish.dry_run {
+        return dry_run(context, &plan, Ok(()));
+    }
     check_files(context, &spec.manifest, &*ports.restore.backup.observer).await?;
     if !wish.yes {
         confirm(context, &head.stack).await?;
@@ -66,8 +72,12 @@ pub(crate) async fn run(context: &Context, wish: Wish) -> Outcome {
         Ok(report) => show_report(context, &report, &spec),
         Err(failure) => {
             let (id, folder) = (&head.id, spec.folder.display());
+            let env = wish
+                .env_file
+                .as_ref()
+                .map_or_else(String::new, |file| format!(" --env-file {}", file.display()));
             let message = format!(
-                "{failure}\n  what was done is done; to go on: supakeep recover {id} --into {folder} --resume --yes",
+                "{failure}\n  what was done is done; to go on: supakeep recover {id} --into {folder} --resume --yes{env}",
             );
             Err(CommandError::new(failure.code, message))
         }

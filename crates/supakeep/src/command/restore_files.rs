@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use supakeep_flow::ports::Repository as _;
-use supakeep_flow::restore::{FilesReport, PlannedFiles, plan_files_alone, restore_files};
+use supakeep_flow::restore::{FilesReport, PlannedFiles, file_parts, plan_files_alone, restore_files};
 use supakeep_model::code::Code;
 use supakeep_model::manifest::Manifest;
 use supakeep_model::manifest_head::{Outcome as RunOutcome, StackRecord};
@@ -37,6 +37,9 @@ pub(crate) async fn run(context: &Context, wish: Wish) -> Outcome {
         return Err(CommandError::new(Code::UsageInvalid, message));
     }
     let manifest = context.wire.repository.manifest(&head.id)?;
+    if let Some(part) = wish.parts.iter().find(|part| !file_parts(&manifest).any(|held| held == **part)) {
+        return Err(CommandError::new(Code::TargetUnfit, format!("{} has no {part}", head.id)));
+    }
     check_files(context, &files_of(&manifest), &*ports.observer).await?;
     let planning = plan_files_alone(&wish.parts, &manifest, &ports);
     let planned = context.unless_cancelled(planning).await??;

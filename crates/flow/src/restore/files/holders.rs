@@ -49,6 +49,11 @@ pub(crate) async fn check_holders(
     if planned.iter().all(|planned| planned.part != PartName::Storage) {
         return Ok(());
     }
+    check_parents(manifest, repository).await
+}
+
+/// Reads the archives of the backups that hold files of this one.
+pub async fn check_parents(manifest: &Manifest, repository: &dyn Repository) -> Result<(), Failure> {
     for id in &manifest.head.parents {
         check(id, repository).await.map_err(|failure| {
             failure.while_doing(format!("{} needs files that {id} holds", manifest.head.id))
