@@ -279,8 +279,9 @@ fn the_example_is_valid_as_it_is_and_with_each_key_in_force() {
     let keys: Vec<_> = (0..EXAMPLE.lines().count()).filter_map(with_key).collect();
     assert!(keys.len() > 35, "only {} keys were found", keys.len());
     for (name, toml) in keys {
-        let toml =
-            toml.replace("/run/secrets/db_password", &secret).replace("/run/secrets/supakeep_token", &secret);
+        let toml = ["db_password", "redis_password", "supakeep_token"]
+            .iter()
+            .fold(toml, |toml, name| toml.replace(&format!("/run/secrets/{name}"), &secret));
         let values = in_force(with_file(&shelf, &toml, &["--json", "config"]));
         let shown = name.trim_end_matches("_file");
         // What a variable of this test decides is shown with that origin.
